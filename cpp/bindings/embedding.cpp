@@ -1,0 +1,78 @@
+#include "ops/embedding.h"
+
+#include <string_view>
+
+#include "bindings/arrays.h"
+#include "bindings/module.h"
+
+namespace embedrnn::bindings {
+namespace {
+
+IndexMode index_mode(std::string_view name) {
+  assert(name == "raise" || name == "wrap" || name == "clip");
+  return name == "raise" ? IndexMode::kRaise : name == "wrap" ? IndexMode::kWrap : IndexMode::kClip;
+}
+
+// Strides of an array seen as (n, cols) rows, in bytes: `leading` axes run over the rows. Arrays of
+// more axes than a matrix are C-contiguous.
+struct RowStrides {
+  std::ptrdiff_t row, col;
+};
+
+RowStrides row_strides(const py::array& array, std::ptrdiff_t leading, std::ptrdiff_t cols) {
+  const std::ptrdiff_t itemsize = array.itemsize();
+  if (leading == 1 && array.ndim() == 1) return {array.strides(0), itemsize};
+  if (leading == 1 && array.ndim() == 2) return {array.strides(0), array.strides(1)};
+  assert(array.flags() & py::array::c_style);
+  return {cols * itemsize, itemsize};
+}
+
+std::ptrdiff_t row_elements(const py::array& table) {
+  std::ptrdiff_t elements = 1;
+  for (py::ssize_t axis = 1; axis < table.ndim(); ++axis) elements *= table.shape(axis);
+  return elements;
+}
+
+std::ptrdiff_t
+gather(const py::array& weight, const py::array& indices, py::array out, std::string_view mode) {
+  const std::ptrdiff_t cols = row_elements(weight);
+  const RowStrides from = row_strides(weight, 1, cols);
+  const RowStrides to = row_strides(out, indices.ndim(), cols);
+  const ops::GatherArgs args{.table = static_cast<const char*>(weight.data()),
+                             .n_rows = weight.shape(0),
+                             .cols = cols,
+                             .itemsize = weight.itemsize(),
+                             .table_row_stride = from.row,
+                             .table_col_stride = from.col,
+                             .indices = index_view(indices),
+                             .mode = index_mode(mode),
+                             .out = static_cast<char*>(out.mutable_data()),
+                             .out_row_stride = to.row,
+                             .out_col_stride = to.col};
+  return without_gil([&] { return ops::gather(args); });
+}
+
+template <class T, class U>
+std::ptrdiff_t scatter_add_as(py::array& target, const py::array& indices, py::array& updates) {
+  const ops::ScatterAddArgs<T, U> args{.target = matrix_view<T>(target),
+                                       .indices = index_view(indices),
+                                       .updates = matrix_view<const U>(updates)};
+  return without_gil([&] { return ops::scatter_add(args); });
+}
+
+std::ptrdiff_t scatter_add(py::array target, const py::array& indices, py::array updates) {
+  if (holds<double>(target)) return scatter_add_as<double, double>(target, indices, updates);
+  if (holds<double>(updates)) return scatter_add_as<float, double>(target, indices, updates);
+  return scatter_add_as<float, float>(target, indices, updates);
+}
+
+}  // namespace
+
+void register_embedding(py::module_& module) {
+  module.def(
+      "gather", &gather, py::arg("weight"), py::arg("indices"), py::arg("out"), py::arg("mode"));
+  module.def(
+      "scatter_add", &scatter_add, py::arg("target"), py::arg("indices"), py::arg("updates"));
+}
+
+}  // namespace embedrnn::bindings

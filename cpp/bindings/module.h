@@ -1,0 +1,12 @@
+// The functions that each file of this folder adds to the module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace embedrnn::bindings {
+
+void register_embedding(pybind11::module_& module);
+void register_rnn(pybind11::module_& module);
+void register_runtime(pybind11::module_& module);
+
+}  // namespace embedrnn::bindings

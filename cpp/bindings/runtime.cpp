@@ -1,0 +1,53 @@
+#include "bindings/arrays.h"
+#include "bindings/module.h"
+#include "runtime/isa.h"
+#include "runtime/threads.h"
+
+namespace embedrnn::bindings {
+namespace {
+
+#ifdef NDEBUG
+constexpr bool kAsserts = false;
+#else
+constexpr bool kAsserts = true;
+#endif
+
+// Runs the signal handlers of Python if any is due; true if one raised, as that of Ctrl-C does.
+bool signal_raised() {
+  const py::gil_scoped_acquire acquire;
+  return PyErr_CheckSignals() != 0;
+}
+
+// Adds an elementwise function of contiguous arrays; the tests measure its error.
+template <class F>
+void define_elementwise(py::module_& module, const char* name, const F& select) {
+  module.def(
+      name,
+      [select](py::array x, py::array out) {
+        const auto run = [&]<class T>(const kernels::RecurrentKernels<T>& kernels) {
+          select(kernels)(data<const T>(x), x.size(), data<T>(out));
+        };
+        const kernels::KernelTable& table = runtime::kernel_table();
+        holds<double>(x) ? run(table.f64) : run(table.f32);
+      },
+      py::arg("x"),
+      py::arg("out"));
+}
+
+}  // namespace
+
+void register_runtime(py::module_& module) {
+  runtime::set_interrupt_poll(&signal_raised);
+  runtime::set_isa_from_environment();
+  module.attr("asserts") = kAsserts;
+  module.def("isas", &runtime::isas);
+  module.def("get_isa", [] { return runtime::kernel_table().isa; });
+  module.def("set_isa", &runtime::set_isa, py::arg("name"));
+  module.def("get_num_threads", &runtime::num_threads);
+  module.def("set_num_threads", &runtime::set_num_threads, py::arg("n"));
+  define_elementwise(module, "exp", [](const auto& kernels) { return kernels.exp; });
+  define_elementwise(module, "sigmoid", [](const auto& kernels) { return kernels.sigmoid; });
+  define_elementwise(module, "tanh", [](const auto& kernels) { return kernels.tanh; });
+}
+
+}  // namespace embedrnn::bindings

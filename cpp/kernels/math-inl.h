@@ -1,0 +1,129 @@
+// exp, sigmoid and tanh of a vector. NaN stays NaN, infinities and subnormals give what the
+// function gives. Worst error over all float32 values, against float64 (tests/test_math.py measures
+// a sample of them each time):
+// @WORST@
+#pragma once
+
+#include "simd-inl.h"
+
+namespace embedrnn::kernels {
+namespace {
+
+// q(r) = (exp(r) - 1 - r) / r^2 on [-ln2/2, ln2/2], a Chebyshev fit in rising powers, and where to
+// cut the argument.
+template <class T>
+struct ExpConstants;
+
+template <>
+struct ExpConstants<float> {
+  static constexpr float kQ[] = {0.5f,
+                                 0.16666576845993976f,
+                                 0.041666554437685939f,
+                                 0.0083632029715758549f,
+                                 0.0013926213466332443f};
+  static constexpr float kLog2E = 1.44269504088896341f;
+  // ln 2 in two parts; the first has so few bits that its product with any exponent is exact.
+  static constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440054690583e-4f;
+  static constexpr float kRound =
+      12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
+  static constexpr int kMantissaBits = 23, kBias = 127, kHalfRange = 64;
+  static constexpr float kLowest = -104.0f, kHighest = 89.0f;  // exp is 0 below and infinite above
+  static constexpr float kTanhIsOne = 9.1f;                    // tanh rounds to 1 from here
+};
+
+template <>
+struct ExpConstants<double> {
+  static constexpr double kQ[] = {0.50000000000000010262,
+                                  0.16666666666666667456,
+                                  0.041666666666623991516,
+                                  0.0083333333333300513464,
+                                  0.0013888888917281793308,
+                                  0.00019841269863105968748,
+                                  0.000024801521190217727651,
+                                  2.7557268378684192873e-6,
+                                  2.7620138719733995569e-7,
+                                  2.5100424157005066788e-8};
+  static constexpr double kLog2E = 1.44269504088896340736;
+  static constexpr double kLn2High = 0.693147180369123816490, kLn2Low = 1.90821492927058770002e-10;
+  static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
+  static constexpr int kMantissaBits = 52, kBias = 1023, kHalfRange = 512;
+  static constexpr double kLowest = -746.0, kHighest = 710.0;
+  static constexpr double kTanhIsOne = 19.1;
+};
+
+// exp(x) = 2^n (1 + p): n in the low bits of `rounded`, p accurate relative to itself.
+template <class T>
+struct ExpParts {
+  Vec<T> rounded, p;
+};
+
+template <class T>
+EMBEDRNN_INLINE ExpParts<T> exp_parts(Vec<T> x) {
+  using C = ExpConstants<T>;
+  const Vec<T> rounded = x * C::kLog2E + C::kRound;
+  const Vec<T> n = rounded - C::kRound;
+  const Vec<T> r = (x - n * C::kLn2High) - n * C::kLn2Low;
+  constexpr int kTerms = sizeof(C::kQ) / sizeof(T);
+  Vec<T> q = broadcast(C::kQ[kTerms - 1]);
+  for (int i = kTerms - 2; i >= 0; --i) q = q * r + C::kQ[i];
+  return {rounded, r * r * q + r};
+}
+
+// 2^(n + shift), for n in the low bits of `rounded`; the rest of those bits is shifted out.
+template <class T>
+EMBEDRNN_INLINE Vec<T> power_of_two(Vec<T> rounded, IntVec<T> shift) {
+  using C = ExpConstants<T>;
+  return from_bits<T>((bits<T>(rounded) + shift + C::kBias) << C::kMantissaBits);
+}
+
+template <class T>
+EMBEDRNN_INLINE Vec<T> exp(Vec<T> x) {
+  using C = ExpConstants<T>;
+  x = x < C::kLowest ? broadcast(C::kLowest) : x;  // comparisons with NaN are false: it passes
+  x = x > C::kHighest ? broadcast(C::kHighest) : x;
+  const ExpParts<T> e = exp_parts<T>(x);
+  // 2^n alone may be subnormal or infinite where the result is not: multiply in two steps.
+  const IntVec<T> half = (x < T{0}) & IntVec<T>(IntVec<T>{} + 2 * C::kHalfRange);
+  const Vec<T> first = power_of_two<T>(e.rounded, half - C::kHalfRange);
+  const Vec<T> second = from_bits<T>((C::kBias + C::kHalfRange - half) << C::kMantissaBits);
+  return (first + first * e.p) * second;
+}
+
+template <class T>
+EMBEDRNN_INLINE Vec<T> sigmoid(Vec<T> x) {
+  // exp of -|x| never overflows, and e / (1 + e) keeps the small results of a negative x exact.
+  const Vec<T> e = exp<T>(x > T{0} ? -x : x);
+  return (x > T{0} ? broadcast(T{1}) : e) / (T{1} + e);
+}
+
+template <class T>
+EMBEDRNN_INLINE Vec<T> tanh(Vec<T> x) {
+  using C = ExpConstants<T>;
+  const IntVec<T> sign = bits<T>(x) & bits<T>(broadcast(T{-0.0}));
+  Vec<T> y = from_bits<T>(bits<T>(x) ^ sign);
+  y = y > C::kTanhIsOne ? broadcast(C::kTanhIsOne) : y;
+  // expm1(2y) / (expm1(2y) + 2), without the cancellation that 1 - 2 / (exp(2y) + 1) has near zero.
+  const ExpParts<T> e = exp_parts<T>(y + y);
+  const Vec<T> scale = power_of_two<T>(e.rounded, IntVec<T>{});
+  const Vec<T> expm1 = scale * e.p + (scale - T{1});
+  return from_bits<T>(bits<T>(expm1 / (expm1 + T{2})) | sign);
+}
+
+template <class T>
+EMBEDRNN_INLINE Vec<T> relu(Vec<T> x) {
+  return x < T{0} ? Vec<T>{} : x;  // NaN passes
+}
+
+// out[i] = F(x[i]); the tail goes through a full vector, so every lane takes the same path.
+template <class T, Vec<T> (*F)(Vec<T>)>
+void elementwise(const T* x, std::ptrdiff_t n, T* out) noexcept {
+  std::ptrdiff_t i = 0;
+  for (; i + kLanes<T> <= n; i += kLanes<T>) store(out + i, F(load(x + i)));
+  if (i == n) return;
+  Vec<T> tail{};
+  for (std::ptrdiff_t j = 0; j < n - i; ++j) tail[j] = x[i + j];
+  store_first(out + i, F(tail), n - i);
+}
+
+}  // namespace
+}  // namespace embedrnn::kernels

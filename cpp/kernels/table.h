@@ -1,0 +1,126 @@
+// Every kernel's signature on one page. A kernel is what one core does to one block: it never
+// throws, allocates, starts threads or checks its arguments. Each ISA file compiles the whole table
+// once; the rest of the library reaches the kernels only through these pointers.
+//
+// Legend: B batch, T padded time, V table rows (num_embeddings), I input width, H hidden width, G
+// gates. Strides are in elements of the type they belong to, unless a name says bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace embedrnn {
+
+// What an index outside [-V, V) means; numpy.take's modes.
+enum class IndexMode : std::uint8_t { kRaise, kWrap, kClip };
+
+// The integer dtypes an index array may have, in the order of RowKernels::resolve.
+enum class IndexType : std::uint8_t {
+  kInt8,
+  kInt16,
+  kInt32,
+  kInt64,
+  kUInt8,
+  kUInt16,
+  kUInt32,
+  kUInt64
+};
+inline constexpr int kIndexTypes = 8;
+
+namespace kernels {
+
+// Turns n indices into row numbers in [0, n_rows). Returns the position of the first index that has
+// none, or n; `rows` is then filled up to that position at least.
+using ResolveIndices = std::ptrdiff_t (*)(const void* indices,
+                                          std::ptrdiff_t n,
+                                          std::int64_t n_rows,
+                                          IndexMode mode,
+                                          std::int64_t* rows) noexcept;
+
+// out[i] = table[rows[i]] for rows of `cols` elements of `itemsize` bytes. All strides in bytes.
+struct GatherBlock {
+  const char* table;
+  std::ptrdiff_t table_row_stride, table_col_stride;
+  std::int64_t n_rows;       // of the table
+  const std::int64_t* rows;  // (n)
+  std::ptrdiff_t n, cols, itemsize;
+  char* out;  // may not overlap the table
+  std::ptrdiff_t out_row_stride, out_col_stride;
+};
+
+// target[rows[i]] += updates[i], i ascending. The rows outside [first_row, last_row) are skipped.
+// U is the type each sum is formed in: double for a float target gives what NumPy gives for float64
+// updates.
+template <class T, class U>
+struct ScatterAddBlock {
+  T* target;
+  std::ptrdiff_t target_row_stride, target_col_stride;
+  const std::int64_t* rows;  // (n)
+  std::ptrdiff_t n, cols;
+  std::int64_t first_row, last_row;
+  const U* updates;  // (n, cols), may not overlap the target
+  std::ptrdiff_t update_row_stride, update_col_stride;
+};
+
+// Packed weights: the (G*H, K) matrix as panels. A panel holds the weights of up to kPanelVectors
+// vectors of outputs for every k in turn: [k][vector][lane]. Vectors are counted unit-vector first,
+// gate second, so that the gates of the same units lie side by side and meet in registers. The last
+// lanes of a gate are zero where H is not a multiple of the vector width. ops/packing.h writes this
+// layout.
+inline constexpr int kPanelVectors = 4;
+
+// out[m] = bias + inputs[m] W, for m rows and all vectors.
+template <class T>
+struct AffineBlock {
+  const T* const* inputs;  // m pointers to K elements each
+  std::ptrdiff_t m, k, vectors;
+  const T* weight;  // packed
+  const T* bias;    // (vectors * lanes)
+  T* out;           // (m, vectors * lanes)
+};
+
+// One time step of an Elman cell for `rows` rows: h_next = act(projected + h_prev W_hh).
+template <class T>
+struct RnnStep {
+  std::ptrdiff_t rows, hidden, vectors;
+  const T* weight_hh;  // packed
+  const T* projected;  // (rows, vectors * lanes): the input product and the bias
+  const T* h_prev;     // (rows, vectors * lanes)
+  T* h_next;           // (rows, vectors * lanes), apart from h_prev
+  T* const* output;    // rows pointers to `hidden` elements each
+  bool relu;           // else tanh
+};
+
+template <class T>
+using Elementwise = void (*)(const T* x, std::ptrdiff_t n, T* out) noexcept;
+
+struct RowKernels {
+  ResolveIndices resolve[kIndexTypes];
+  void (*gather)(const GatherBlock&) noexcept;
+  void (*scatter_add_f32)(const ScatterAddBlock<float, float>&) noexcept;
+  void (*scatter_add_f32_f64)(const ScatterAddBlock<float, double>&) noexcept;
+  void (*scatter_add_f64)(const ScatterAddBlock<double, double>&) noexcept;
+};
+
+template <class T>
+struct RecurrentKernels {
+  std::ptrdiff_t lanes;  // elements of a vector
+  void (*affine)(const AffineBlock<T>&) noexcept;
+  void (*rnn_step)(const RnnStep<T>&) noexcept;
+  Elementwise<T> exp, sigmoid, tanh;
+};
+
+struct KernelTable {
+  const char* isa;
+  RowKernels rows;
+  RecurrentKernels<float> f32;
+  RecurrentKernels<double> f64;
+};
+
+extern const KernelTable baseline_table;
+extern const KernelTable avx2_table;
+extern const KernelTable avx512_table;
+extern const KernelTable neon_table;
+
+}  // namespace kernels
+}  // namespace embedrnn

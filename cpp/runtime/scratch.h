@@ -1,0 +1,53 @@
+// Temporary memory of one call: sized first, allocated once, carved up without further failure.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <new>
+
+namespace embedrnn::runtime {
+
+inline constexpr std::size_t kScratchAlignment = 64;
+
+// Elements of T rounded up to whole cache lines, so that the next piece starts aligned.
+template <class T>
+constexpr std::size_t scratch_bytes(std::ptrdiff_t count) {
+  return (static_cast<std::size_t>(count) * sizeof(T) + kScratchAlignment - 1) / kScratchAlignment *
+         kScratchAlignment;
+}
+
+// Owns aligned, uninitialised memory. Throws std::bad_alloc.
+class Scratch {
+ public:
+  explicit Scratch(std::size_t bytes)
+      : data_(static_cast<std::byte*>(::operator new(bytes, std::align_val_t{kScratchAlignment}))) {
+  }
+
+  std::byte* data() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const {
+      ::operator delete(p, std::align_val_t{kScratchAlignment});
+    }
+  };
+  std::unique_ptr<std::byte, Free> data_;
+};
+
+// Hands out consecutive pieces of a scratch.
+class Carver {
+ public:
+  explicit Carver(std::byte* at) : at_(at) {}
+
+  template <class T>
+  T* take(std::ptrdiff_t count) {
+    T* piece = reinterpret_cast<T*>(at_);
+    at_ += scratch_bytes<T>(count);
+    return piece;
+  }
+
+ private:
+  std::byte* at_;
+};
+
+}  // namespace embedrnn::runtime

@@ -1,0 +1,235 @@
+"""Every rule about arguments, and its message, once for both backends.
+
+A check returns the arrays that a backend takes: aligned, in native byte order, and laid out as the
+compiled kernels need them; fresh outputs are allocated here. Good arguments pass without a copy.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from embedrnn._numpy.embedding import first_out_of_range
+
+__all__ = ["choice", "first_out_of_range", "gather", "index_error", "recurrence", "scatter_add"]
+
+Array = npt.NDArray[Any]
+Indices = npt.NDArray[np.integer[Any]]
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_MODES = ("raise", "wrap", "clip")
+
+
+class Gather(NamedTuple):
+    """A checked gather; `buffer` is `out` unless its strides ask for a copy behind the call."""
+
+    weight: Array
+    indices: Indices
+    out: Array
+    buffer: Array
+
+
+class ScatterAdd(NamedTuple):
+    """A checked scatter_add; `native` says whether the backends serve these dtypes."""
+
+    target: Array
+    indices: Indices
+    updates: Array
+    native: bool
+
+
+class Recurrence(NamedTuple):
+    """The checked arguments that every recurrent cell has."""
+
+    x: Array
+    weight_ih: Array
+    weight_hh: Array
+    bias_ih: Array | None
+    bias_hh: Array | None
+    lengths: npt.NDArray[np.int64] | None
+    h_0: Array | None
+    output: Array
+    h_n: Array
+
+
+def gather(weight: Array, indices: npt.ArrayLike, out: Array | None, mode: str) -> Gather:
+    """Check the arguments of a gather."""
+    rows = _indices(indices)
+    choice("mode", mode, _MODES)
+    if weight.ndim == 0:
+        raise ValueError("weight must have at least one axis, got a scalar")
+    if weight.ndim > 2 and not weight.flags.c_contiguous:
+        weight = np.ascontiguousarray(weight)
+    shape = rows.shape + weight.shape[1:]
+    if out is None:
+        fresh = np.empty(shape, weight.dtype)
+        return Gather(weight, rows, fresh, fresh)
+    _output("out", out, shape, weight.dtype)
+    weight, rows = _apart(weight, out), _apart(rows, out)
+    plain = out.flags.c_contiguous or (rows.ndim == 1 and out.ndim <= 2)
+    return Gather(weight, rows, out, out if plain else np.empty(shape, weight.dtype))
+
+
+def scatter_add(target: Array, indices: npt.ArrayLike, updates: npt.ArrayLike) -> ScatterAdd:
+    """Check the arguments of a scatter_add."""
+    if isinstance(indices, tuple):
+        raise TypeError("indices must be one array of row numbers, got a tuple; use a list")
+    rows = _indices(indices)
+    values = np.asarray(updates)
+    _output("target", target, None, None)
+    if target.ndim == 0:
+        raise ValueError("target must have at least one axis, got a scalar")
+    shape = rows.shape + target.shape[1:]
+    try:
+        spread = np.broadcast_to(_apart(values, target), shape)
+    except ValueError:
+        raise ValueError(
+            f"updates must broadcast to indices.shape + target.shape[1:] = {shape}, "
+            f"got {values.shape}"
+        ) from None
+    # One update a row, in index order. np.add.at (NumPy 2.4) reads past the end of updates that it
+    # broadcasts itself over N-d indices into a 1-d target; it is never given any.
+    flat = spread.reshape(rows.size, *target.shape[1:])
+    rows = _apart(rows, target)
+    sums = np.result_type(target.dtype, values.dtype) if values.dtype.kind in "biuf" else None
+    if sums not in _FLOATS or not _behaved(target) or not _is_rows(target):
+        return ScatterAdd(target, rows, flat, native=False)
+    if target.ndim > 2:
+        cols = math.prod(target.shape[1:])
+        target, flat = target.reshape(target.shape[0], cols), flat.reshape(rows.size, cols)
+    return ScatterAdd(target, rows, _native(flat, sums), native=True)
+
+
+def recurrence(
+    x: npt.ArrayLike,
+    weight_ih: npt.ArrayLike,
+    weight_hh: npt.ArrayLike,
+    bias_ih: npt.ArrayLike | None,
+    bias_hh: npt.ArrayLike | None,
+    lengths: npt.ArrayLike | None,
+    h_0: npt.ArrayLike | None,
+    out: Array | None,
+    gates: int = 1,
+) -> Recurrence:
+    """Check the arguments of a recurrent cell with so many gates."""
+    sequence = np.asarray(x)
+    if sequence.ndim != 3:
+        raise ValueError(f"x must have shape (B, T, I), got {sequence.shape}")
+    dtype = sequence.dtype.newbyteorder("=")
+    if dtype not in _FLOATS:
+        raise TypeError(f"x must be float32 or float64, got {sequence.dtype}")
+    batch, time, width = sequence.shape
+    recurrent = np.asarray(weight_hh)
+    if recurrent.ndim != 2:
+        raise ValueError(f"weight_hh must have two axes, got shape {recurrent.shape}")
+    hidden = recurrent.shape[0] // gates
+
+    def operand(name: str, value: npt.ArrayLike, *shape: int) -> Array:
+        return _apart(_operand(name, value, shape, dtype), out)
+
+    def optional(name: str, value: npt.ArrayLike | None, *shape: int) -> Array | None:
+        return None if value is None else operand(name, value, *shape)
+
+    recurrent = operand("weight_hh", recurrent, gates * hidden, hidden)
+    if out is not None:
+        _output("out", out, (batch, time, hidden), dtype)
+    return Recurrence(
+        operand("x", sequence, *sequence.shape),
+        operand("weight_ih", weight_ih, gates * hidden, width),
+        recurrent,
+        optional("bias_ih", bias_ih, gates * hidden),
+        optional("bias_hh", bias_hh, gates * hidden),
+        None if lengths is None else _apart(_lengths(lengths, batch, time), out),
+        optional("h_0", h_0, batch, hidden),
+        np.empty((batch, time, hidden), dtype) if out is None else out,
+        np.empty((batch, hidden), dtype),
+    )
+
+
+def choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Check that a named option is one of those there are."""
+    if value not in allowed:
+        listed = " or ".join(repr(option) for option in allowed)
+        raise ValueError(f"{name} must be {listed}, got {value!r}")
+
+
+def index_error(indices: Indices, position: int, table: str, n_rows: int) -> IndexError:
+    """Return the error for the index at a flat position."""
+    where = tuple(int(i) for i in np.unravel_index(position, indices.shape))
+    at = f" at position {where[0] if len(where) == 1 else where}" if where else ""
+    value = int(indices.ravel()[position])
+    rows = f"{n_rows} row" if n_rows == 1 else f"{n_rows} rows"
+    valid = f"expected {-n_rows} <= index < {n_rows}" if n_rows else "no index is valid"
+    return IndexError(f"index {value}{at} is out of range for {table} with {rows}: {valid}")
+
+
+def _indices(indices: npt.ArrayLike) -> Indices:
+    """Return integer indices, C-contiguous and in native order."""
+    array = np.asarray(indices)
+    if array.dtype.kind not in "iu":
+        if array.size or isinstance(indices, np.ndarray):
+            raise TypeError(f"indices must be integers, got {array.dtype}")
+        array = array.astype(np.intp)  # an empty list has no dtype of its own
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned and array.dtype.isnative:
+        return array
+    return np.array(array, array.dtype.newbyteorder("="), order="C")
+
+
+def _lengths(lengths: npt.ArrayLike, batch: int, time: int) -> npt.NDArray[np.int64]:
+    array = np.asarray(lengths)
+    if array.shape != (batch,):
+        raise ValueError(f"lengths must have shape ({batch},), got {array.shape}")
+    if array.dtype.kind not in "iu" and batch:
+        raise TypeError(f"lengths must be integers, got {array.dtype}")
+    outside = (array < 0) | (array > time)
+    if outside.any():
+        first = int(outside.argmax())
+        raise ValueError(f"lengths[{first}] must be between 0 and {time}, got {array[first]}")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def _operand(name: str, value: npt.ArrayLike, shape: tuple[int, ...], dtype: Any) -> Array:
+    array = np.asarray(value)
+    if array.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"{name} must be {dtype} as x is, got {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    return _native(array, dtype)
+
+
+def _output(name: str, array: Any, shape: tuple[int, ...] | None, dtype: Any) -> None:
+    """Check an array to write to; a shape or dtype of None may be any."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be an ndarray, got {type(array).__name__}")
+    if dtype is not None and array.dtype != dtype:
+        raise TypeError(f"{name} must be {dtype}, got {array.dtype}")
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    if not array.flags.writeable:
+        raise ValueError(f"{name} is read-only")
+
+
+def _behaved(array: Array) -> bool:
+    return array.flags.aligned and array.dtype.isnative
+
+
+def _native(array: Array, dtype: Any) -> Array:
+    """Return the array in this dtype, aligned and in native byte order; itself if it is so."""
+    if array.dtype == dtype and _behaved(array):
+        return array
+    return array.astype(dtype)
+
+
+def _apart(array: Array, written: Array | None) -> Array:
+    """Return the array, or a copy if what is written may overlap it."""
+    if written is None or not np.may_share_memory(array, written):
+        return array
+    return array.copy()
+
+
+def _is_rows(target: Array) -> bool:
+    """Whether the kernels can see the array as a matrix without a copy."""
+    return target.ndim <= 2 or target.flags.c_contiguous

@@ -1,0 +1,79 @@
+"""What runs the operations: backend, instruction set and threads."""
+
+import operator
+from typing import Any
+
+from embedrnn._backend import current, current_name, use_backend
+from embedrnn.version import __version__
+
+__all__ = ["config", "get_num_threads", "set_num_threads", "use_backend"]
+
+
+def config() -> dict[str, Any]:
+    """Return what the operations run with.
+
+    Returns
+    -------
+    dict
+        ``version``; ``backend``, "native" or "numpy"; ``isa``, the instruction set in use, and
+        ``isas``, those that this machine has, best first (None and empty for NumPy); ``threads``;
+        ``asserts``, whether the compiled checks of a debug build are on.
+
+    Examples
+    --------
+    >>> import embedrnn as er
+    >>> sorted(er.config())
+    ['asserts', 'backend', 'isa', 'isas', 'threads', 'version']
+    """
+    backend = current()
+    return {
+        "version": __version__,
+        "backend": current_name(),
+        "isa": backend.get_isa(),
+        "isas": backend.isas(),
+        "threads": backend.get_num_threads(),
+        "asserts": backend.asserts,
+    }
+
+
+def get_num_threads() -> int:
+    """Return how many threads a call may use.
+
+    The default is ``EMBEDRNN_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the CPUs that this
+    process may use, read at first use. The NumPy backend uses one.
+
+    Raises
+    ------
+    ValueError
+        If ``EMBEDRNN_NUM_THREADS`` is not a whole number of at least 1.
+    """
+    threads: int = current().get_num_threads()
+    return threads
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads a call may use. Results do not depend on it, bit for bit.
+
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is not an integer, or less than 1.
+
+    Examples
+    --------
+    >>> import embedrnn as er
+    >>> before = er.get_num_threads()
+    >>> er.set_num_threads(1)
+    >>> er.get_num_threads()
+    1
+    >>> er.set_num_threads(before)
+    """
+    count = operator.index(n)
+    if not 1 <= count < 2**31:
+        raise ValueError(f"n must be a number of threads of at least 1, got {count}")
+    current().set_num_threads(count)
