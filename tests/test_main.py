@@ -1,0 +1,109 @@
+"""The main job, as its users run it: python -m embedrnn."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedrnn._corpus import TextError, make_batch
+
+TEXT = "The cat sat. The dog sat on the mat! Who sat?\n\nNobody knows"
+
+
+def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "embedrnn", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+@pytest.fixture
+def text_file(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT * 40, encoding="utf-8")
+    return path
+
+
+def test_batch_by_hand() -> None:
+    batch = make_batch("B a. A! C c c c", size=9, longest=3)
+    # Sorted vocabulary: ! . a b c, numbered from 1.
+    np.testing.assert_array_equal(batch.ids, [[4, 3, 2], [3, 1, 0], [5, 5, 5]])
+    np.testing.assert_array_equal(batch.lengths, [3, 2, 3])
+    assert batch.vocabulary == 6
+    assert batch.sentences == 3
+    assert batch.valid == 8 / 9
+    assert batch.distinct == 5 / 8
+
+
+def test_batch_spreads_over_the_text() -> None:
+    batch = make_batch("a. b. c. d. e.", size=3, longest=1)
+    assert [row[0] for row in batch.ids] == [2, 4, 6]  # a, c, e behind the full stop
+
+
+def test_batch_needs_words() -> None:
+    with pytest.raises(TextError, match="no words"):
+        make_batch(" \n\n ", size=3, longest=1)
+
+
+def test_default_job_runs_on_the_standard_library() -> None:
+    done = run()
+    assert done.returncode == 0, done.stderr
+    for word in ("gather", "rnn_forward", "scatter_add", "valid", "distinct"):
+        assert word in done.stdout
+
+
+def test_job_on_a_file(text_file: Path) -> None:
+    done = run(text_file)
+    assert done.returncode == 0, done.stderr
+    assert "160 sentences, 12 distinct tokens" in done.stdout
+    assert "reading" not in done.stdout  # progress goes elsewhere
+
+
+def test_job_without_the_compiled_kernels(text_file: Path) -> None:
+    done = run(text_file, EMBEDRNN_BACKEND="numpy")
+    assert done.returncode == 0, done.stderr
+    assert "NumPy ran alone" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "no words"), (b"caf\xe9", "not UTF-8 text (byte 3)"), (None, "")]
+)
+def test_unusable_text_is_one_line_and_status_2(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "text.txt"
+    if content is None:
+        message = "No such file"
+    else:
+        path.write_bytes(content)
+    done = run(path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_directory_is_refused(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    assert done.returncode == 2
+    assert "directory" in done.stderr
+
+
+def test_plot(tmp_path: Path, text_file: Path) -> None:
+    picture = tmp_path / "times.png"
+    done = run(text_file, "--plot", picture)
+    if importlib.util.find_spec("matplotlib") is None:
+        assert done.returncode == 2
+        assert "matplotlib" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert run(text_file, "--plot", tmp_path / "none" / "x.png").returncode == 2
