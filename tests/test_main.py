@@ -28,7 +28,7 @@ def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
 @pytest.fixture
 def text_file(tmp_path: Path) -> Path:
     path = tmp_path / "text.txt"
-    path.write_text(TEXT * 40, encoding="utf-8")
+    path.write_text("\n\n".join([TEXT] * 40), encoding="utf-8")
     return path
 
 
