@@ -89,11 +89,22 @@ EMBEDRNN_INLINE Vec<T> exp(Vec<T> x) {
   return (first + first * e.p) * second;
 }
 
+// n / (d + d_low), where d_low is what rounding took from d. The remainder of the division is put
+// back, for a fifth of the cost of tanh: without it the three roundings came to 2.3 to 2.5 ULP.
+template <class T>
+EMBEDRNN_INLINE Vec<T> divide(Vec<T> n, Vec<T> d, Vec<T> d_low) {
+  const Vec<T> reciprocal = T{1} / d;
+  const Vec<T> quotient = n * reciprocal;
+  const Vec<T> remainder = (n - quotient * d) - quotient * d_low;
+  return quotient + remainder * reciprocal;
+}
+
 template <class T>
 EMBEDRNN_INLINE Vec<T> sigmoid(Vec<T> x) {
   // exp of -|x| never overflows, and e / (1 + e) keeps the small results of a negative x exact.
   const Vec<T> e = exp<T>(x > T{0} ? -x : x);
-  return (x > T{0} ? broadcast(T{1}) : e) / (T{1} + e);
+  const Vec<T> d = e + T{1};
+  return divide<T>(x > T{0} ? broadcast(T{1}) : e, d, e - (d - T{1}));
 }
 
 template <class T>
@@ -106,7 +117,8 @@ EMBEDRNN_INLINE Vec<T> tanh(Vec<T> x) {
   const ExpParts<T> e = exp_parts<T>(y + y);
   const Vec<T> scale = power_of_two<T>(e.rounded, IntVec<T>{});
   const Vec<T> expm1 = scale * e.p + (scale - T{1});
-  return from_bits<T>(bits<T>(expm1 / (expm1 + T{2})) | sign);
+  const Vec<T> d = expm1 + T{2};
+  return from_bits<T>(bits<T>(divide<T>(expm1, d, expm1 - (d - T{2}))) | sign);
 }
 
 template <class T>

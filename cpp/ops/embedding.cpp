@@ -12,14 +12,16 @@ namespace {
 
 using kernels::RowKernels;
 
-// Indices resolved at a time: few enough for the stack and L1, many enough to pay for the calls.
-constexpr std::ptrdiff_t kBlock = 1024;
+// Indices resolved at a time: 1 MB of row numbers, which bounds the scratch of a call.
+constexpr std::ptrdiff_t kBlock = std::ptrdiff_t{1} << 17;
 
 // Bytes moved below which a second thread costs more than it brings (about 200 us of work).
 constexpr std::ptrdiff_t kBytesPerThread = std::ptrdiff_t{1} << 21;
 
-// Bytes moved by one chunk: a few for each thread, and a Ctrl-C seen between two.
-constexpr std::ptrdiff_t kBytesPerChunk = std::ptrdiff_t{1} << 19;
+// Bytes that one chunk of a gather moves: each chunk starts without rows under way, so not too few;
+// a Ctrl-C is seen between two, so not too many.
+constexpr std::ptrdiff_t kLeastChunkBytes = std::ptrdiff_t{1} << 19;
+constexpr std::ptrdiff_t kMostChunkBytes = std::ptrdiff_t{1} << 22;
 
 class Resolver {
  public:
@@ -45,77 +47,56 @@ class Resolver {
   IndexMode mode_;
 };
 
-// Calls body(first, n) for consecutive blocks of [begin, end).
+// Calls body(first, n) for consecutive blocks of at most `size` of n.
 template <class Body>
-void for_blocks(std::ptrdiff_t begin, std::ptrdiff_t end, const Body& body) {
-  for (std::ptrdiff_t first = begin; first < end; first += kBlock)
-    body(first, std::min(kBlock, end - first));
+void for_blocks(std::ptrdiff_t n, std::ptrdiff_t size, const Body& body) {
+  for (std::ptrdiff_t first = 0; first < n; first += size) body(first, std::min(size, n - first));
 }
 
-class Gather {
- public:
-  explicit Gather(const GatherArgs& args)
-      : args_(args), kernels_(runtime::kernel_table().rows),
-        resolve_(kernels_, args.indices, args.n_rows, args.mode) {}
+// Calls body(first, count, rows) for consecutive blocks of resolved indices, once all are known to
+// be in range; else returns the position of the first that is not.
+template <class Body>
+std::ptrdiff_t for_resolved(const Resolver& resolve, std::ptrdiff_t n, const Body& body) {
+  const runtime::Scratch scratch(runtime::scratch_bytes<std::int64_t>(std::min(n, kBlock)));
+  std::int64_t* const rows = reinterpret_cast<std::int64_t*>(scratch.data());
+  std::ptrdiff_t bad = kAllInRange;
+  const auto check = [&](std::ptrdiff_t first, std::ptrdiff_t count) {
+    if (bad == kAllInRange) bad = resolve(first, count, rows);
+  };
+  // A single block is resolved once. More are checked first and then resolved again: an index that
+  // another thread changes between the two still cannot lead out of the table.
+  if (n > kBlock) for_blocks(n, kBlock, check);
+  for_blocks(n, kBlock, [&](std::ptrdiff_t first, std::ptrdiff_t count) {
+    check(first, count);
+    if (bad == kAllInRange) body(first, count, rows);
+  });
+  return bad;
+}
 
-  std::ptrdiff_t run() const {
-    const std::ptrdiff_t n = args_.indices.n;
-    if (n <= kBlock) return run_one_block();
-    if (const std::ptrdiff_t bad = first_bad(); bad != kAllInRange) return bad;
-    const std::ptrdiff_t row_bytes = std::max<std::ptrdiff_t>(args_.cols * args_.itemsize, 1);
-    const std::ptrdiff_t bytes_a_chunk =
-        n * row_bytes < kBytesPerThread ? n * row_bytes : kBytesPerChunk;
-    const std::ptrdiff_t rows_a_chunk = (bytes_a_chunk / row_bytes + kBlock - 1) / kBlock * kBlock;
-    runtime::parallel_for((n + rows_a_chunk - 1) / rows_a_chunk, [&](std::int64_t chunk) {
-      const std::ptrdiff_t begin = chunk * rows_a_chunk;
-      for_blocks(begin,
-                 std::min(n, begin + rows_a_chunk),
-                 [&](std::ptrdiff_t first, std::ptrdiff_t count) {
-                   std::int64_t rows[kBlock];
-                   // Resolved a second time rather than kept: from L1 it costs less than an array
-                   // of all row numbers. An index that another thread has changed since the check
-                   // is left out, not followed out of the table.
-                   if (resolve_(first, count, rows) == kAllInRange) copy(first, count, rows);
-                 });
-    });
-    return kAllInRange;
-  }
+void copy_rows(const GatherArgs& args,
+               const RowKernels& kernels,
+               std::ptrdiff_t first,
+               std::ptrdiff_t count,
+               const std::int64_t* rows) {
+  kernels.gather({.table = args.table,
+                  .table_row_stride = args.table_row_stride,
+                  .table_col_stride = args.table_col_stride,
+                  .n_rows = args.n_rows,
+                  .rows = rows,
+                  .n = count,
+                  .cols = args.cols,
+                  .itemsize = args.itemsize,
+                  .out = args.out + first * args.out_row_stride,
+                  .out_row_stride = args.out_row_stride,
+                  .out_col_stride = args.out_col_stride});
+}
 
- private:
-  std::ptrdiff_t run_one_block() const {
-    std::int64_t rows[kBlock];
-    const std::ptrdiff_t bad = resolve_(0, args_.indices.n, rows);
-    if (bad == kAllInRange) copy(0, args_.indices.n, rows);
-    return bad;
-  }
-
-  std::ptrdiff_t first_bad() const {
-    std::ptrdiff_t bad = kAllInRange;
-    for_blocks(0, args_.indices.n, [&](std::ptrdiff_t first, std::ptrdiff_t count) {
-      std::int64_t rows[kBlock];
-      if (bad == kAllInRange) bad = resolve_(first, count, rows);
-    });
-    return bad;
-  }
-
-  void copy(std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) const {
-    kernels_.gather({.table = args_.table,
-                     .table_row_stride = args_.table_row_stride,
-                     .table_col_stride = args_.table_col_stride,
-                     .n_rows = args_.n_rows,
-                     .rows = rows,
-                     .n = count,
-                     .cols = args_.cols,
-                     .itemsize = args_.itemsize,
-                     .out = args_.out + first * args_.out_row_stride,
-                     .out_row_stride = args_.out_row_stride,
-                     .out_col_stride = args_.out_col_stride});
-  }
-
-  const GatherArgs& args_;
-  const RowKernels& kernels_;
-  Resolver resolve_;
-};
+std::ptrdiff_t rows_a_chunk(std::ptrdiff_t n, std::ptrdiff_t row_bytes) {
+  if (row_bytes == 0 || n * row_bytes < kBytesPerThread) return n;
+  const std::ptrdiff_t even = n * row_bytes / (4 * runtime::num_threads());
+  return std::max<std::ptrdiff_t>(1,
+                                  std::clamp(even, kLeastChunkBytes, kMostChunkBytes) / row_bytes);
+}
 
 void run_kernel(const RowKernels& k, const kernels::ScatterAddBlock<float, float>& block) {
   k.scatter_add_f32(block);
@@ -161,45 +142,59 @@ template <class T, class U>
 void scatter_share(const ScatterAddArgs<T, U>& args,
                    const RowKernels& kernels,
                    const Share& share,
+                   std::ptrdiff_t first_update,
+                   std::ptrdiff_t n,
                    const std::int64_t* rows) {
   const MatrixView<T>& target = args.target;
   const MatrixView<const U>& updates = args.updates;
-  for_blocks(0, args.indices.n, [&](std::ptrdiff_t first, std::ptrdiff_t count) {
-    run_kernel(
-        kernels,
-        kernels::ScatterAddBlock<T, U>{.target = target.data + share.first_col * target.col_stride,
-                                       .target_row_stride = target.row_stride,
-                                       .target_col_stride = target.col_stride,
-                                       .rows = rows + first,
-                                       .n = count,
-                                       .cols = share.last_col - share.first_col,
-                                       .first_row = share.first_row,
-                                       .last_row = share.last_row,
-                                       .updates = updates.data + first * updates.row_stride +
-                                                  share.first_col * updates.col_stride,
-                                       .update_row_stride = updates.row_stride,
-                                       .update_col_stride = updates.col_stride});
+  const std::ptrdiff_t cols = share.last_col - share.first_col;
+  const std::ptrdiff_t row_bytes = std::max<std::ptrdiff_t>(1, cols * std::ptrdiff_t{sizeof(T)});
+  const std::ptrdiff_t step = std::max<std::ptrdiff_t>(1, kMostChunkBytes / row_bytes);
+  for_blocks(n, step, [&](std::ptrdiff_t first, std::ptrdiff_t count) {
+    run_kernel(kernels,
+               kernels::ScatterAddBlock<T, U>{
+                   .target = target.data + share.first_col * target.col_stride,
+                   .target_row_stride = target.row_stride,
+                   .target_col_stride = target.col_stride,
+                   .rows = rows + first,
+                   .n = count,
+                   .cols = cols,
+                   .first_row = share.first_row,
+                   .last_row = share.last_row,
+                   .updates = updates.data + (first_update + first) * updates.row_stride +
+                              share.first_col * updates.col_stride,
+                   .update_row_stride = updates.row_stride,
+                   .update_col_stride = updates.col_stride});
     runtime::checkpoint();
   });
 }
 
 }  // namespace
 
-std::ptrdiff_t gather(const GatherArgs& args) { return Gather(args).run(); }
+std::ptrdiff_t gather(const GatherArgs& args) {
+  const RowKernels& kernels = runtime::kernel_table().rows;
+  const Resolver resolve(kernels, args.indices, args.n_rows, args.mode);
+  const auto copy = [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
+    const std::ptrdiff_t step = rows_a_chunk(count, args.cols * args.itemsize);
+    runtime::parallel_for((count + step - 1) / step, [&](std::int64_t chunk) {
+      const std::ptrdiff_t begin = chunk * step;
+      copy_rows(args, kernels, first + begin, std::min(step, count - begin), rows + begin);
+    });
+  };
+  return for_resolved(resolve, args.indices.n, copy);
+}
 
 template <class T, class U>
 std::ptrdiff_t scatter_add(const ScatterAddArgs<T, U>& args) {
   const RowKernels& kernels = runtime::kernel_table().rows;
-  const std::ptrdiff_t n = args.indices.n;
-  const runtime::Scratch scratch(runtime::scratch_bytes<std::int64_t>(n));
-  std::int64_t* const rows = runtime::Carver(scratch.data()).take<std::int64_t>(n);
   const Resolver resolve(kernels, args.indices, args.target.rows, IndexMode::kRaise);
-  if (const std::ptrdiff_t bad = resolve(0, n, rows); bad != kAllInRange) return bad;
-  const std::vector<Share> shares = split_target(args.target, n);
-  runtime::parallel_for(static_cast<std::int64_t>(shares.size()), [&](std::int64_t chunk) {
-    scatter_share(args, kernels, shares[static_cast<std::size_t>(chunk)], rows);
-  });
-  return kAllInRange;
+  const auto add = [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
+    const std::vector<Share> shares = split_target(args.target, count);
+    runtime::parallel_for(static_cast<std::int64_t>(shares.size()), [&](std::int64_t chunk) {
+      scatter_share(args, kernels, shares[static_cast<std::size_t>(chunk)], first, count, rows);
+    });
+  };
+  return for_resolved(resolve, args.indices.n, add);
 }
 
 template std::ptrdiff_t scatter_add(const ScatterAddArgs<float, float>&);

@@ -21,7 +21,7 @@ struct GatherArgs {
 };
 
 // out[i] = table[indices[i]]. Returns the position of the first index out of range, and then has
-// written nothing, or kAllInRange. Allocates nothing.
+// written nothing, or kAllInRange. Allocates at most 1 MB, before the first write.
 [[nodiscard]] std::ptrdiff_t gather(const GatherArgs& args);
 
 template <class T, class U>
@@ -32,7 +32,7 @@ struct ScatterAddArgs {
 };
 
 // target[indices[i]] += updates[i] for i rising, each sum formed in U: the bits of numpy.add.at at
-// any thread count. Returns as gather does. Allocates the resolved indices once.
+// any thread count. Returns and allocates as gather does.
 template <class T, class U>
 [[nodiscard]] std::ptrdiff_t scatter_add(const ScatterAddArgs<T, U>& args);
 

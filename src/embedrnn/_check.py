@@ -79,6 +79,8 @@ def scatter_add(target: Array, indices: npt.ArrayLike, updates: npt.ArrayLike) -
     rows = _indices(indices)
     values = np.asarray(updates)
     _output("target", target, None, None)
+    if values.dtype.kind == "c" and target.dtype.kind != "c":
+        raise TypeError(f"updates must be real as target is, got {values.dtype}")
     if target.ndim == 0:
         raise ValueError("target must have at least one axis, got a scalar")
     shape = rows.shape + target.shape[1:]
@@ -93,12 +95,12 @@ def scatter_add(target: Array, indices: npt.ArrayLike, updates: npt.ArrayLike) -
     # broadcasts itself over N-d indices into a 1-d target; it is never given any.
     flat = spread.reshape(rows.size, *target.shape[1:])
     rows = _apart(rows, target)
-    sums = np.result_type(target.dtype, values.dtype) if values.dtype.kind in "biuf" else None
-    if sums not in _FLOATS or not _behaved(target) or not _is_rows(target):
+    if not _has_kernel(target, values):
         return ScatterAdd(target, rows, flat, native=False)
     if target.ndim > 2:
         cols = math.prod(target.shape[1:])
         target, flat = target.reshape(target.shape[0], cols), flat.reshape(rows.size, cols)
+    sums = np.result_type(target.dtype, values.dtype)  # what np.add.at forms each sum in
     return ScatterAdd(target, rows, _native(flat, sums), native=True)
 
 
@@ -121,28 +123,32 @@ def recurrence(
     if dtype not in _FLOATS:
         raise TypeError(f"x must be float32 or float64, got {sequence.dtype}")
     batch, time, width = sequence.shape
-    recurrent = np.asarray(weight_hh)
-    if recurrent.ndim != 2:
-        raise ValueError(f"weight_hh must have two axes, got shape {recurrent.shape}")
-    hidden = recurrent.shape[0] // gates
+    floats: dict[str, npt.ArrayLike | None] = {"weight_ih": weight_ih, "weight_hh": weight_hh}
+    floats |= {"bias_ih": bias_ih, "bias_hh": bias_hh, "h_0": h_0}
+    given = {name: np.asarray(value) for name, value in floats.items() if value is not None}
+    for name, array in given.items():
+        if array.dtype.newbyteorder("=") != dtype:
+            raise TypeError(f"{name} must be {dtype} as x is, got {array.dtype}")
+    hidden = given["weight_hh"].shape[0] // gates if given["weight_hh"].ndim else 0
 
-    def operand(name: str, value: npt.ArrayLike, *shape: int) -> Array:
-        return _apart(_operand(name, value, shape, dtype), out)
+    def operand(name: str, *shape: int) -> Array:
+        _shape(name, given[name], shape)
+        return _apart(_native(given[name], dtype), out)
 
-    def optional(name: str, value: npt.ArrayLike | None, *shape: int) -> Array | None:
-        return None if value is None else operand(name, value, *shape)
+    def optional(name: str, *shape: int) -> Array | None:
+        return operand(name, *shape) if name in given else None
 
-    recurrent = operand("weight_hh", recurrent, gates * hidden, hidden)
+    recurrent = operand("weight_hh", gates * hidden, hidden)
     if out is not None:
         _output("out", out, (batch, time, hidden), dtype)
     return Recurrence(
-        operand("x", sequence, *sequence.shape),
-        operand("weight_ih", weight_ih, gates * hidden, width),
+        _apart(_native(sequence, dtype), out),
+        operand("weight_ih", gates * hidden, width),
         recurrent,
-        optional("bias_ih", bias_ih, gates * hidden),
-        optional("bias_hh", bias_hh, gates * hidden),
+        optional("bias_ih", gates * hidden),
+        optional("bias_hh", gates * hidden),
         None if lengths is None else _apart(_lengths(lengths, batch, time), out),
-        optional("h_0", h_0, batch, hidden),
+        optional("h_0", batch, hidden),
         np.empty((batch, time, hidden), dtype) if out is None else out,
         np.empty((batch, hidden), dtype),
     )
@@ -180,8 +186,7 @@ def _indices(indices: npt.ArrayLike) -> Indices:
 
 def _lengths(lengths: npt.ArrayLike, batch: int, time: int) -> npt.NDArray[np.int64]:
     array = np.asarray(lengths)
-    if array.shape != (batch,):
-        raise ValueError(f"lengths must have shape ({batch},), got {array.shape}")
+    _shape("lengths", array, (batch,))
     if array.dtype.kind not in "iu" and batch:
         raise TypeError(f"lengths must be integers, got {array.dtype}")
     outside = (array < 0) | (array > time)
@@ -191,13 +196,9 @@ def _lengths(lengths: npt.ArrayLike, batch: int, time: int) -> npt.NDArray[np.in
     return np.ascontiguousarray(array, np.int64)
 
 
-def _operand(name: str, value: npt.ArrayLike, shape: tuple[int, ...], dtype: Any) -> Array:
-    array = np.asarray(value)
-    if array.dtype.newbyteorder("=") != dtype:
-        raise TypeError(f"{name} must be {dtype} as x is, got {array.dtype}")
+def _shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-    return _native(array, dtype)
 
 
 def _output(name: str, array: Any, shape: tuple[int, ...] | None, dtype: Any) -> None:
@@ -206,8 +207,8 @@ def _output(name: str, array: Any, shape: tuple[int, ...] | None, dtype: Any) ->
         raise TypeError(f"{name} must be an ndarray, got {type(array).__name__}")
     if dtype is not None and array.dtype != dtype:
         raise TypeError(f"{name} must be {dtype}, got {array.dtype}")
-    if shape is not None and array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    if shape is not None:
+        _shape(name, array, shape)
     if not array.flags.writeable:
         raise ValueError(f"{name} is read-only")
 
@@ -230,6 +231,12 @@ def _apart(array: Array, written: Array | None) -> Array:
     return array.copy()
 
 
-def _is_rows(target: Array) -> bool:
-    """Whether the kernels can see the array as a matrix without a copy."""
-    return target.ndim <= 2 or target.flags.c_contiguous
+def _has_kernel(target: Array, updates: Array) -> bool:
+    """Whether the kernels add to this target, seen as a matrix without a copy."""
+    return (
+        target.dtype in _FLOATS
+        and _behaved(target)
+        and (target.ndim <= 2 or target.flags.c_contiguous)
+        and updates.dtype.kind in "biuf"
+        and np.result_type(target.dtype, updates.dtype) in _FLOATS
+    )

@@ -46,6 +46,12 @@ def get_num_threads() -> int:
     ------
     ValueError
         If ``EMBEDRNN_NUM_THREADS`` is not a whole number of at least 1.
+
+    Examples
+    --------
+    >>> import embedrnn as er
+    >>> er.get_num_threads() >= 1
+    True
     """
     threads: int = current().get_num_threads()
     return threads
