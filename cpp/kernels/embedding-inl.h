@@ -62,7 +62,8 @@ std::ptrdiff_t resolve(const void* indices,
 // A table that stays in L2 needs no prefetching: for narrow rows the prefetches cost more than the
 // copies.
 inline constexpr std::ptrdiff_t kResidentBytes = std::ptrdiff_t{1} << 19;
-// Bytes of rows to have under way ahead of the one in hand; half or twice as many cost 2 to 5 %.
+// Bytes of rows to have under way ahead of the one in hand. On a table beyond L3 that saves a
+// quarter of the time against none; on one in L3, half or twice as many are no different.
 inline constexpr std::ptrdiff_t kPrefetchBytes = 4096;
 inline constexpr std::ptrdiff_t kPrefetchOutputBytes = 8192;
 inline constexpr std::ptrdiff_t kCacheLine = 64;

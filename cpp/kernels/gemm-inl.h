@@ -9,7 +9,7 @@ namespace embedrnn::kernels {
 namespace {
 
 // Rows of a register block, so that rows * vectors accumulators, one panel row of weights and a
-// broadcast fit. AVX-512, 6 by 4: 94 % of the FMA peak from L1; 8 by 3 serves three gates alike.
+// broadcast fit the registers: 6 by 4 with 32 of them, 3 by 4 with 16.
 #if EMBEDRNN_VECTOR_REGISTERS >= 32
 inline constexpr int kAccumulators = 24;
 #else

@@ -8,8 +8,8 @@ namespace embedrnn::kernels {
 namespace {
 
 // Activates `rows` by `vectors` pre-activations in place and copies them to the output rows, from
-// unit `first` on. A pass of its own behind the product: inlined into each of the register blocks
-// it made the code four times as long.
+// unit `first` on. A pass of its own behind the product, so that its code is there once and not in
+// each register block.
 template <class T, Vec<T> (*Activation)(Vec<T>)>
 void activate_tile(const RnnStep<T>& s,
                    std::ptrdiff_t row,
