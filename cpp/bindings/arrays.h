@@ -4,8 +4,8 @@
 #pragma once
 
 #include <cassert>
+#include <exception>
 #include <optional>
-#include <stdexcept>
 #include <type_traits>
 
 #include <pybind11/numpy.h>
@@ -91,16 +91,24 @@ inline ops::IndexView index_view(const py::array& array) {
 }
 
 // Runs a call of ops without the GIL, so that other Python threads go on; Ctrl-C ends it with
-// KeyboardInterrupt. All data pointers and shapes are read before.
+// KeyboardInterrupt. All data pointers and shapes are read before. Not a gil_scoped_release: when
+// the interpreter exits meanwhile, taking the GIL back unwinds the thread, which a destructor must
+// not do.
 template <class F>
 auto without_gil(const F& call) {
+  std::exception_ptr error;
+  std::invoke_result_t<F> result{};
+  PyThreadState* const state = PyEval_SaveThread();
   try {
-    const py::gil_scoped_release release;
     runtime::start_interrupt_clock();
-    return call();
-  } catch (const runtime::Interrupted&) {
-    throw py::error_already_set();  // the poll left the exception of the signal handler
+    result = call();
+  } catch (...) {
+    error = std::current_exception();
   }
+  PyEval_RestoreThread(state);
+  if (PyErr_Occurred() != nullptr) throw py::error_already_set();  // from a signal handler
+  if (error) std::rethrow_exception(error);
+  return result;
 }
 
 }  // namespace embedrnn::bindings

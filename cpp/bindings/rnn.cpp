@@ -44,7 +44,10 @@ void rnn_forward(py::array x,
                                .bias_hh = vector_view<const T>(bias_hh),
                                .nonlinearity = nonlinearity == "relu" ? ops::Nonlinearity::kRelu
                                                                       : ops::Nonlinearity::kTanh};
-    without_gil([&] { ops::rnn_forward(args); });
+    without_gil([&] {
+      ops::rnn_forward(args);
+      return true;
+    });
   };
   if (holds<double>(x)) {
     run(double{});
