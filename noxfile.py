@@ -68,9 +68,16 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def tidy(session: nox.Session) -> None:
+    """Run clang-tidy over the C++ sources."""
+    session.install(*BUILD_REQUIRES, *extras("lint"), "pybind11[global]")
+    session.run("cmake", "--workflow", "--preset", "tidy")
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """Check the types, and the hand-kept stub against the compiled module."""
-    session.install(".", *extras("types"))
+    session.install(".[test,types]")
     session.run("mypy", *session.posargs)
     session.run("python", "-m", "mypy.stubtest", "embedrnn", "--mypy-config-file=pyproject.toml")
 

@@ -193,7 +193,7 @@ def _lengths(lengths: npt.ArrayLike, batch: int, time: int) -> npt.NDArray[np.in
     if outside.any():
         first = int(outside.argmax())
         raise ValueError(f"lengths[{first}] must be between 0 and {time}, got {array[first]}")
-    return np.ascontiguousarray(array, np.int64)
+    return np.require(array, np.int64, ["C", "A"])
 
 
 def _shape(name: str, array: Array, shape: tuple[int, ...]) -> None:

@@ -1,0 +1,134 @@
+"""Measure embedrnn in pairs against every peer that is installed.
+
+    python benchmarks/compare.py --threads 1 2 --json --plot
+
+Each cell of cells.py is one operation on one workload. All contestants get the same inputs, their
+answers are compared first, and then they take turns (see paired.py). Beside our time stands the
+valid work a second and its share of what the machine reached in this run: a large copy for bytes,
+NumPy's large sgemm for arithmetic.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import report
+from cells import CELLS, OPERATIONS, Cell
+from environment import describe
+from limits import Limits, measure_limits
+from paired import measure, paired_ratio
+from peers import OURS
+from threads import pinned
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure what the command line asks for; 1 if --check was given and a target was missed."""
+    options = parse(argv)
+    cells = chosen(options)
+    if options.list:
+        print(*cells, sep="\n")
+        return 0
+    environment = describe()
+    print(report.header(environment))
+    limits: dict[int, Limits] = {}
+    results: list[report.CellResult] = []
+    for threads in options.threads:
+        with pinned(threads):
+            limits[threads] = measure_limits(threads)
+            print(report.limits_line(threads, limits[threads]), flush=True)
+            for cell in cells:
+                results.append(run_cell(cell, threads, limits[threads], options))
+                print(report.cell_lines(results[-1]), flush=True)
+    save(options, environment, limits, results)
+    missed = sum(len(result.missed) for result in results)
+    return 1 if options.check and missed else 0
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    groups = sorted({cell.group for cell in CELLS})
+    add("--groups", nargs="+", choices=groups, default=groups, help="only these groups of cells")
+    add("-k", "--cell", default="", metavar="TEXT", help="only cells whose name contains TEXT")
+    add("--peers", nargs="+", metavar="NAME", help="only these peers")
+    add("--threads", nargs="+", type=_positive(int), default=[1], metavar="N")
+    add("--samples", type=_positive(int), default=25, help="pairs a cell (default 25)")
+    add("--min-time", type=_positive(float), default=0.02, metavar="SECONDS", help="of one sample")
+    add("--json", nargs="?", type=Path, const=RESULTS / "compare.json", metavar="FILE")
+    add("--plot", nargs="?", type=Path, const=RESULTS / "compare.png", metavar="FILE")
+    add("--check", action="store_true", help="exit with 1 if a target is missed")
+    add("--list", action="store_true", help="name the cells and stop")
+    return parser.parse_args(argv)
+
+
+def _positive(kind: type[int] | type[float]) -> Any:
+    def convert(text: str) -> float:
+        value = kind(text)
+        if value <= 0:
+            raise ValueError
+        return value
+
+    convert.__name__ = f"positive {kind.__name__}"  # argparse puts it into its message
+    return convert
+
+
+def chosen(options: argparse.Namespace) -> list[Cell]:
+    """Return the cells that the command line asks for, in the table's order."""
+    in_groups = [cell for cell in CELLS if cell.group in options.groups]
+    return [cell for cell in in_groups if options.cell in str(cell)]
+
+
+def run_cell(
+    cell: Cell, threads: int, limits: Limits, options: argparse.Namespace
+) -> report.CellResult:
+    """Set up, check, measure and sum up one cell."""
+    work = cell.make()
+    entrants = cell.enter(work, threads)
+    if options.peers:
+        entrants = {k: v for k, v in entrants.items() if k in {OURS, *options.peers}}
+    cell.check(entrants)
+    runs = {name: entrant.run for name, entrant in entrants.items()}
+    seconds = measure(runs, options.samples, options.min_time)
+    ours = seconds.pop(OURS)
+    operation = OPERATIONS[cell.operation]
+    rate = operation.work(work) / float(np.median(ours))
+    return report.CellResult(
+        group=cell.group,
+        operation=cell.operation,
+        shape=cell.shape,
+        threads=threads,
+        seconds=float(np.median(ours)),
+        rate=rate,
+        limit=operation.limit,
+        share_of_limit=rate / getattr(limits, operation.limit),
+        peers={
+            name: report.PeerResult(
+                float(np.median(peer)), paired_ratio(peer, ours), cell.goal(name, threads)
+            )
+            for name, peer in seconds.items()
+        },
+    )
+
+
+def save(
+    options: argparse.Namespace,
+    environment: dict[str, Any],
+    limits: dict[int, Limits],
+    results: list[report.CellResult],
+) -> None:
+    """Write the files that were asked for."""
+    if options.json:
+        settings = {"samples": options.samples, "min_time": options.min_time}
+        report.write_json(options.json, environment, settings, limits, results)
+    if options.plot:
+        report.write_plot(options.plot, environment, results)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,75 @@
+"""What a measured figure depends on beside the code: recorded with every result."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import embedrnn as er
+
+_PACKAGES = ("numpy", "torch", "onnxruntime", "scipy", "numba", "threadpoolctl")
+_STEERING = ("EMBEDRNN_", "OMP_", "OPENBLAS_", "MKL_", "NPY_", "KMP_")
+
+
+def describe() -> dict[str, Any]:
+    """Return the machine, the versions, the thread pools and the variables that steer them."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "cpu": _cpu_model(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: found for name in _PACKAGES if (found := _version(name))},
+        "embedrnn": er.config(),
+        "thread_pools": _thread_pools(),
+        "variables": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_STEERING)},
+    }
+
+
+def blas_kernel(environment: dict[str, Any]) -> str:
+    """Return which of its kernels OpenBLAS uses; a variable may hold it to an older one."""
+    pools = environment["thread_pools"]
+    found = {pool["architecture"] for pool in pools if "architecture" in pool}
+    return ", ".join(sorted(found)) or "unknown"
+
+
+def _thread_pools() -> list[dict[str, Any]]:
+    if not find_spec("threadpoolctl"):
+        return []
+    import threadpoolctl
+
+    pools: list[dict[str, Any]] = threadpoolctl.threadpool_info()
+    return [{**pool, "filepath": Path(pool["filepath"]).name} for pool in pools]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Return the commit, marked if the tree differs from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

@@ -1,0 +1,45 @@
+"""embedrnn itself."""
+
+from functools import partial
+
+import numpy as np
+
+import embedrnn as er
+from peers import OURS, Contestant, contestant
+from workloads import Array, Rows, Sequences, in_turn
+
+
+@contestant("gather", OURS)
+def gather(rows: Rows, _threads: int) -> Contestant:
+    return Contestant(in_turn(partial(er.gather, rows.table), rows.batches))
+
+
+@contestant("gather_out", OURS)
+def gather_out(rows: Rows, _threads: int) -> Contestant:
+    out = np.empty_like(rows.updates)
+    return Contestant(in_turn(partial(er.gather, rows.table, out=out), rows.batches))
+
+
+@contestant("scatter_add", OURS)
+def scatter_add(rows: Rows, _threads: int) -> Contestant:
+    target = np.zeros_like(rows.table)
+    return Contestant(in_turn(lambda ids: er.scatter_add(target, ids, rows.updates), rows.batches))
+
+
+@contestant("rnn_forward", OURS)
+@contestant("rnn_padding", OURS)
+def rnn_forward(batch: Sequences, _threads: int) -> Contestant:
+    return _rnn(batch, batch.lengths)
+
+
+@contestant("rnn_padding", "all steps valid")
+def rnn_forward_all_valid(batch: Sequences, _threads: int) -> Contestant:
+    """Run the same batch as if nothing were padding: what skipping the padding is measured by."""
+    return _rnn(batch, None)
+
+
+def _rnn(batch: Sequences, lengths: Array | None) -> Contestant:
+    weights = (batch.weight_ih, batch.weight_hh, batch.bias_ih, batch.bias_hh)
+    run = partial(er.rnn_forward, batch.x, *weights, lengths=lengths)
+    valid = batch.valid
+    return Contestant(run, lambda result: result[0][valid])

@@ -1,0 +1,162 @@
+"""Results: as lines while they come, as JSON, as a plot."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from environment import blas_kernel
+from limits import Limits
+from paired import Ratio
+
+_UNITS = {"copy_bytes": "GB/s", "sgemm_flops": "GFLOP/s"}
+_LIMITS = {"copy_bytes": "copy", "sgemm_flops": "sgemm"}
+
+
+@dataclass(frozen=True)
+class PeerResult:
+    """One peer in one cell: its median time, and the paired ratio to ours."""
+
+    seconds: float
+    ratio: Ratio
+    target: float | None
+
+    @property
+    def missed(self) -> bool:
+        """Whether there is a target and the median falls short of it."""
+        return self.target is not None and self.ratio.median < self.target
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One cell at one thread count. `rate` is valid work a second; `limit` names what bounds it."""
+
+    group: str
+    operation: str
+    shape: str
+    threads: int
+    seconds: float
+    rate: float
+    limit: str
+    share_of_limit: float
+    peers: dict[str, PeerResult]
+
+    @property
+    def missed(self) -> list[str]:
+        """The peers against which the target was missed."""
+        return [name for name, peer in self.peers.items() if peer.missed]
+
+
+def header(environment: dict[str, Any]) -> str:
+    """Say what the figures depend on."""
+    config = environment["embedrnn"]
+    versions = ", ".join(f"{name} {v}" for name, v in environment["versions"].items())
+    return (
+        f"{environment['cpu']}, {environment['cpus']} CPUs; Python {environment['python']}, "
+        f"{versions}\n"
+        f"embedrnn {config['version']}, {config['backend']} backend, ISA {config['isa']}; "
+        f"OpenBLAS kernel {blas_kernel(environment)}\n"
+        "ratio: the peer's time over ours, median of pairs [95 % interval]\n"
+        "share of copy: over 100 % means that rows stayed in a cache"
+    )
+
+
+def limits_line(threads: int, limits: Limits) -> str:
+    """Say what the machine can do with so many threads."""
+    return (
+        f"\n{threads} thread{'s' * (threads > 1)}: copy {limits.copy_bytes / 1e9:.1f} GB/s, "
+        f"sgemm {limits.sgemm_flops / 1e9:.1f} GFLOP/s"
+    )
+
+
+def cell_lines(cell: CellResult) -> str:
+    """Render our time and rate, then one line a peer."""
+    unit, limit = _UNITS[cell.limit], _LIMITS[cell.limit]
+    lines = [
+        f"\n{cell.operation}, {cell.shape}",
+        f"  {'embedrnn':<16} {_time(cell.seconds)}   {cell.rate / 1e9:.1f} {unit}, "
+        f"{cell.share_of_limit:.0%} of {limit}",
+    ]
+    lines += [_peer_line(name, peer) for name, peer in cell.peers.items()]
+    return "\n".join(lines)
+
+
+def _peer_line(name: str, peer: PeerResult) -> str:
+    ratio = peer.ratio
+    line = f"  {name:<16} {_time(peer.seconds)}   {ratio.median:6.2f} "
+    line += f"[{ratio.low:.2f}, {ratio.high:.2f}]"
+    if peer.target is not None:
+        line += f"   target {peer.target:.2f}: {'MISSED' if peer.missed else 'met'}"
+    return line
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e6:10.1f} us"
+
+
+def write_json(
+    path: Path,
+    environment: dict[str, Any],
+    settings: dict[str, Any],
+    limits: dict[int, Limits],
+    cells: list[CellResult],
+) -> None:
+    """Store everything that was printed, and what it was measured with."""
+    document = {
+        "environment": environment,
+        "settings": settings,
+        "limits": {str(threads): asdict(limit) for threads, limit in limits.items()},
+        "cells": [asdict(cell) for cell in cells],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def write_plot(path: Path, environment: dict[str, Any], cells: list[CellResult]) -> None:
+    """Draw each paired ratio with its interval on a log axis; right of 1 we are faster."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    labels = [_label(cell) for cell in cells]
+    fig, ax = plt.subplots(figsize=(11, 1.2 + 0.55 * len(cells)), layout="constrained")
+    peers = list(dict.fromkeys(name for cell in cells for name in cell.peers))
+    for number, name in enumerate(peers):
+        _draw_peer(ax, name, plt.get_cmap("tab20")(number % 20), cells)
+    ax.axvline(1, color="0.3", linewidth=1)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_yticks(range(len(cells)), labels, fontsize=8)
+    ax.invert_yaxis()
+    ax.grid(axis="x", which="both", alpha=0.25)
+    ax.set_xlabel("time of the peer / time of embedrnn (median of pairs, 95 % interval; | target)")
+    ax.set_title(f"{environment['cpu']}, ISA {environment['embedrnn']['isa']}", fontsize=10)
+    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(path, dpi=120)
+    plt.close(fig)
+
+
+def _draw_peer(ax: Any, name: str, color: Any, cells: list[CellResult]) -> None:
+    drawn = [(y, cell) for y, cell in enumerate(cells) if name in cell.peers]
+    points = [(_height(y, name, cell), cell.peers[name]) for y, cell in drawn]
+    median = [peer.ratio.median for _, peer in points]
+    low = [peer.ratio.median - peer.ratio.low for _, peer in points]
+    high = [peer.ratio.high - peer.ratio.median for _, peer in points]
+    rows = [y for y, _ in points]
+    ax.errorbar(median, rows, xerr=[low, high], fmt="o", color=color, capsize=3, label=name)
+    goals = [(peer.target, y) for y, peer in points if peer.target is not None]
+    if goals:
+        ax.scatter(*zip(*goals, strict=True), marker="|", s=220, color=color)
+
+
+def _height(y: int, name: str, cell: CellResult) -> float:
+    """Spread the peers of a cell around its line, so that none hides another."""
+    place = list(cell.peers).index(name)
+    return y + 0.12 * (place - (len(cell.peers) - 1) / 2)
+
+
+def _label(cell: CellResult) -> str:
+    threads = f"{cell.threads} thread{'s' * (cell.threads > 1)}"
+    return f"{cell.operation}, {threads}\n{cell.shape}"
