@@ -1,0 +1,308 @@
+"""Named shapes, values and memory layouts: the one table from which all tests draw."""
+
+import ctypes
+import importlib
+import importlib.util
+import mmap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+_PROT_NONE = 0
+
+# --- backends ----------------------------------------------------------------------------------
+
+
+def _find_core() -> ModuleType | None:
+    if importlib.util.find_spec("embedrnn._core") is None:
+        return None
+    return importlib.import_module("embedrnn._core")
+
+
+CORE = _find_core()
+ISAS: list[str] = CORE.isas() if CORE else []  # what this machine has, best first
+
+# --- numbers -----------------------------------------------------------------------------------
+
+INT_DTYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+
+# One element, one less and one more than each vector width, and sizes that a model would have.
+WIDTHS = (1, 3, 5, 15, 16, 17, 31, 33, 64, 100, 128, 300)
+
+
+def values(shape: tuple[int, ...], dtype: Any, seed: int = 0) -> np.ndarray:
+    """Numbers of very different size, so that the order of a sum shows in its bits."""
+    rng = np.random.default_rng(seed)
+    mantissa = rng.standard_normal(shape)
+    if np.dtype(dtype).kind in "biu":
+        return (mantissa * 1000).astype("i8").astype(dtype)
+    span = 6 if np.dtype(dtype).itemsize == 2 else 20
+    return np.ldexp(mantissa, rng.integers(-span, span, shape)).astype(dtype)
+
+
+# --- rows of a table -------------------------------------------------------------------------
+
+INDICES: dict[str, Callable[[int], np.ndarray]] = {
+    "none": lambda v: np.zeros(0, np.int64),
+    "none_3d": lambda v: np.zeros((2, 0, 3), np.int64),
+    "scalar": lambda v: np.array(v - 1),
+    "one": lambda v: np.array([v // 2]),
+    "matrix": lambda v: np.random.default_rng(1).integers(-v, v, (3, 5)),
+    "cube": lambda v: np.random.default_rng(2).integers(0, v, (2, 3, 4)),
+    "duplicates": lambda v: np.random.default_rng(3).integers(0, v, 61) // 2,
+    "all_equal": lambda v: np.full(37, v - 1),
+    "ascending": np.arange,
+    "descending": lambda v: np.arange(v)[::-1].copy(),
+    "negative": lambda v: np.random.default_rng(4).integers(-v, 0, 29),
+    "bounds": lambda v: np.array([0, -v, v - 1, -1]),
+}
+
+
+@dataclass(frozen=True)
+class RowCase:
+    """Indices of one kind into a table of shape (n_rows, *cols)."""
+
+    name: str
+    n_rows: int
+    cols: tuple[int, ...]
+    kind: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def table(self, dtype: Any) -> np.ndarray:
+        return values((self.n_rows, *self.cols), dtype, seed=5)
+
+    def indices(self) -> np.ndarray:
+        return INDICES[self.kind](self.n_rows)
+
+    def updates(self, dtype: Any) -> np.ndarray:
+        return values(self.indices().shape + self.cols, dtype, seed=6)
+
+
+ROW_CASES = (
+    *(RowCase(f"width_{width}", 7, (width,), "duplicates") for width in WIDTHS),
+    *(RowCase(kind, 11, (17,), kind) for kind in INDICES),
+    RowCase("one_row", 1, (5,), "bounds"),
+    RowCase("vector", 11, (), "duplicates"),
+    RowCase("vector_matrix", 11, (), "matrix"),
+    RowCase("vector_scalar", 11, (), "scalar"),
+    RowCase("table_3d", 5, (2, 9), "matrix"),
+    RowCase("table_4d", 5, (2, 3, 2), "duplicates"),
+    # Tables that leave the second-level cache: their rows are fetched ahead.
+    RowCase("large_vector", 150_000, (), "duplicates"),
+    RowCase("large_narrow", 12_000, (17,), "duplicates"),
+    RowCase("large_wide", 700, (300,), "duplicates"),
+    RowCase("no_columns", 5, (0,), "duplicates"),
+    RowCase("no_columns_3d", 5, (3, 0), "matrix"),
+    RowCase("no_rows", 0, (3,), "none"),
+    RowCase("no_rows_3d", 0, (3,), "none_3d"),
+    RowCase("no_rows_vector", 0, (), "none"),
+)
+
+
+# --- padded sequences ------------------------------------------------------------------------
+
+LENGTHS: dict[str, Callable[[int, int], np.ndarray | None]] = {
+    "no_lengths": lambda b, t: None,
+    "zeros": lambda b, t: np.zeros(b, np.int64),
+    "full": np.full,
+    "equal": lambda b, t: np.full(b, t // 2),
+    "one_long": lambda b, t: np.where(np.arange(b) == b // 2, t, min(t, 1)),
+    "ascending": lambda b, t: np.arange(b) * t // max(b - 1, 1),
+    "descending": lambda b, t: (np.arange(b) * t // max(b - 1, 1))[::-1].copy(),
+    "random": lambda b, t: np.random.default_rng(7).integers(0, t + 1, b),
+}
+
+
+@dataclass(frozen=True)
+class RnnCase:
+    """One padded batch; everything behind a row's length is NaN, so that no case can read it."""
+
+    name: str
+    batch: int
+    steps: int
+    inputs: int
+    hidden: int
+    lengths: str = "random"
+    optional: tuple[str, ...] = ("bias_ih", "bias_hh", "h_0")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def arguments(self, dtype: Any, gates: int = 1) -> dict[str, Any]:
+        rng = np.random.default_rng(8)
+        b, t, i, h = self.batch, self.steps, self.inputs, self.hidden
+        bound = max(h, 1) ** -0.5
+
+        def weight(*shape: int) -> np.ndarray:
+            return rng.uniform(-bound, bound, shape).astype(dtype)
+
+        x = rng.uniform(-1, 1, (b, t, i)).astype(dtype)
+        lengths = LENGTHS[self.lengths](b, t)
+        x[padding(lengths, b, t)] = np.nan
+        g = gates * h
+        arguments = {"x": x, "weight_ih": weight(g, i), "weight_hh": weight(g, h)}
+        shapes = {"bias_ih": (g,), "bias_hh": (g,), "h_0": (b, h)}
+        arguments |= {name: weight(*shapes[name]) for name in self.optional}
+        return arguments | {"lengths": lengths}
+
+
+def padding(lengths: np.ndarray | None, batch: int, steps: int) -> np.ndarray:
+    """True at the steps (B, T) that belong to no sequence."""
+    if lengths is None:
+        return np.zeros((batch, steps), bool)
+    return np.arange(steps) >= np.asarray(lengths)[:, None]
+
+
+# More pre-activations than are kept at a time.
+TILED = RnnCase("tiled", 3, 120, 4, 300)
+
+RNN_CASES = (
+    RnnCase("tiny", 1, 1, 1, 1, "no_lengths", ()),
+    RnnCase("empty_batch", 0, 3, 4, 5),
+    RnnCase("no_steps", 3, 0, 4, 5),
+    RnnCase("no_inputs", 3, 4, 0, 5),
+    RnnCase("no_units", 3, 4, 5, 0),
+    RnnCase("one_step", 5, 1, 4, 3),
+    RnnCase("one_unit", 5, 4, 3, 1),
+    RnnCase("one_sequence", 1, 13, 16, 33, "full"),
+    RnnCase("no_bias", 4, 5, 3, 17, "random", ()),
+    RnnCase("bias_ih", 4, 5, 3, 17, "random", ("bias_ih",)),
+    RnnCase("bias_hh", 4, 5, 3, 17, "random", ("bias_hh", "h_0")),
+    *(RnnCase(kind, 9, 7, 5, 17, kind) for kind in LENGTHS),
+    RnnCase("wide", 13, 6, 100, 128),
+    RnnCase("long", 2, 40, 31, 64),
+    RnnCase("tall", 37, 3, 15, 100),
+    TILED,
+)
+
+
+def reference_rnn(
+    x: np.ndarray,
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias_ih: Any = 0.0,
+    bias_hh: Any = 0.0,
+    *,
+    lengths: np.ndarray | None = None,
+    h_0: np.ndarray | None = None,
+    nonlinearity: str = "tanh",
+    reverse: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The definition, in float64, one row and one step at a time."""
+    (batch, steps, _), hidden = x.shape, len(weight_hh)
+    w_ih, w_hh = weight_ih.astype("f8").T, weight_hh.astype("f8").T
+    bias = np.float64(bias_ih) + np.float64(bias_hh)
+    output = np.zeros((batch, steps, hidden))
+    h_n = np.zeros((batch, hidden)) if h_0 is None else h_0.astype("f8")
+    for b in range(batch):
+        n = steps if lengths is None else int(lengths[b])
+        for t in reversed(range(n)) if reverse else range(n):
+            z = x[b, t].astype("f8") @ w_ih + bias + h_n[b] @ w_hh
+            h_n[b] = output[b, t] = np.tanh(z) if nonlinearity == "tanh" else np.maximum(z, 0)
+    return output, h_n
+
+
+# --- the same values laid out in another way ---------------------------------------------------
+
+
+def _every_other(array: np.ndarray, axis: int) -> np.ndarray:
+    shape = list(array.shape)
+    shape[axis] *= 2
+    where = [slice(None)] * array.ndim
+    where[axis] = slice(None, None, 2)
+    view = np.zeros(shape, array.dtype)[tuple(where)]
+    view[...] = array
+    return view
+
+
+def _flipped(array: np.ndarray, axis: int) -> np.ndarray:
+    return np.flip(np.flip(array, axis).copy(), axis)
+
+
+def _first_axes_exchanged(array: np.ndarray) -> np.ndarray:
+    if array.ndim < 2:
+        return array.copy()
+    return array.swapaxes(0, 1).copy().swapaxes(0, 1)
+
+
+def _misaligned(array: np.ndarray) -> np.ndarray:
+    moved = np.ndarray(array.shape, array.dtype, np.zeros(array.nbytes + 1, "u1"), offset=1)
+    moved[...] = array
+    return moved
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    fixed = array.copy()
+    fixed.flags.writeable = False
+    return fixed
+
+
+# Each takes an array of one axis or more. All keep the values but "broadcast", which repeats the
+# first row with a stride of zero: compare with a contiguous copy of what comes out.
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "contiguous": lambda a: a.copy(),
+    "every_other_row": lambda a: _every_other(a, 0),
+    "every_other_column": lambda a: _every_other(a, -1),
+    "rows_flipped": lambda a: _flipped(a, 0),
+    "columns_flipped": lambda a: _flipped(a, -1),
+    "first_axes_exchanged": _first_axes_exchanged,
+    "fortran": lambda a: np.array(a, order="F"),
+    "misaligned": _misaligned,
+    "byte_swapped": lambda a: a.astype(a.dtype.newbyteorder()),
+    "broadcast": lambda a: np.broadcast_to(a[:1], a.shape),
+    "read_only": _read_only,
+}
+WRITEABLE_LAYOUTS = {k: v for k, v in LAYOUTS.items() if k not in {"broadcast", "read_only"}}
+
+
+def guarded(array: np.ndarray, *, before: bool = False) -> np.ndarray:
+    """Copy `array` so that it ends at an unmapped page or, if `before`, begins behind one."""
+    page = mmap.PAGESIZE
+    room = -(-max(array.nbytes, 1) // page) * page
+    memory = mmap.mmap(-1, room + 2 * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for edge in (start, start + page + room):
+        if libc.mprotect(ctypes.c_void_p(edge), ctypes.c_size_t(page), _PROT_NONE):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    offset = page if before else page + room - array.nbytes
+    moved = np.ndarray(array.shape, array.dtype, memory, offset=offset)
+    moved[...] = array
+    return moved
+
+
+# --- comparisons -----------------------------------------------------------------------------
+
+
+def assert_same_bits(actual: Any, expected: Any) -> None:
+    """Equal dtype, shape and bytes: -0.0 is not 0.0 and one NaN is not another."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape)
+    if actual.tobytes() != expected.tobytes():
+        np.testing.assert_array_equal(actual, expected)
+        raise AssertionError("equal values with different bits")
+
+
+def snapshot(arguments: dict[str, Any]) -> dict[str, bytes]:
+    """Return the bytes of each array among `arguments`."""
+    return {k: v.tobytes() for k, v in arguments.items() if isinstance(v, np.ndarray)}
+
+
+@contextmanager
+def writes_only(view: np.ndarray) -> Iterator[None]:
+    """Check that the memory around `view` keeps its bytes, whatever is written into `view`."""
+    whole = view
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    before, start = whole.tobytes(), view.copy()
+    yield
+    written = view.copy()
+    view[...] = start
+    assert whole.tobytes() == before
+    view[...] = written

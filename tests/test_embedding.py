@@ -1,0 +1,464 @@
+"""gather and scatter_add against numpy.take and numpy.add.at: the same bits, in every backend."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import embedrnn as er
+from cases import (
+    INT_DTYPES,
+    LAYOUTS,
+    ROW_CASES,
+    WRITEABLE_LAYOUTS,
+    RowCase,
+    assert_same_bits,
+    guarded,
+    values,
+    writes_only,
+)
+
+rows_case = pytest.mark.parametrize("case", ROW_CASES, ids=str)
+layout = pytest.mark.parametrize("layout", LAYOUTS)
+out_layout = pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS)
+
+# One table of each number of dimensions; a layout is applied to each of them.
+LAYOUT_CASES = (
+    RowCase("vector", 9, (), "duplicates"),
+    RowCase("matrix", 9, (19,), "duplicates"),
+    RowCase("matrix_by_matrix", 9, (5,), "matrix"),
+    RowCase("cube", 9, (3, 5), "duplicates"),
+)
+layout_case = pytest.mark.parametrize("case", LAYOUT_CASES, ids=str)
+
+INT64 = np.iinfo(np.int64)
+
+
+def add_at(target: np.ndarray, indices: Any, updates: Any) -> np.ndarray:
+    """Return what numpy.add.at makes of a copy of `target`, in the same byte order.
+
+    One update a row: over N-d indices NumPy 2.4 reads past the end of updates that it broadcasts.
+    """
+    expected, rows = target.copy(), np.asarray(indices)
+    spread = np.broadcast_to(updates, rows.shape + target.shape[1:])
+    with np.errstate(all="ignore"):
+        np.add.at(expected, rows.ravel(), spread.reshape(rows.size, *target.shape[1:]))
+    return expected
+
+
+# --- gather: values ----------------------------------------------------------------------------
+
+
+def test_gather_by_hand(backend: str) -> None:
+    weight = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], np.float32)
+    rows = er.gather(weight, [[2, -3], [0, -1]])
+    assert rows.tolist() == [[[5, 6], [1, 2]], [[1, 2], [5, 6]]]
+    assert rows.dtype == np.float32
+
+
+@rows_case
+def test_gather_equals_take(backend: str, dtype: Any, case: RowCase) -> None:
+    weight, indices = case.table(dtype), case.indices()
+    actual, expected = er.gather(weight, indices), np.take(weight, indices, axis=0)
+    assert type(actual) is type(expected)
+    assert_same_bits(actual, expected)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *["?", "i1", "f2", "u2", "S5", "V3", "U3", "M8[s]", "c8", "c16", "g", ">f4"],
+        "i4,f8",
+        "u1,f8,S3",
+    ],
+)
+def test_gather_moves_any_dtype(backend: str, dtype: str) -> None:
+    itemsize = np.dtype(dtype).itemsize
+    raw = np.random.default_rng(0).integers(0, 2, (6, 7 * itemsize), np.uint8)
+    weight, indices = raw.view(dtype), np.array([5, 0, -1, 3, 3])
+    actual = er.gather(weight, indices)
+    assert actual.dtype == weight.dtype
+    assert actual.tobytes() == raw[indices].tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["O", [("id", "i4"), ("name", "O")]], ids=str)
+def test_gather_of_objects(backend: str, dtype: Any) -> None:
+    weight = np.array([(1, "a"), (2, "b"), (3, "c")], [("id", "i4"), ("name", "O")]).astype(dtype)
+    assert er.gather(weight, [2, -3]).tolist() == weight[[2, 0]].tolist()
+    with pytest.raises(IndexError):
+        er.gather(weight, [3])
+
+
+def test_gather_keeps_the_bits_of_nan(backend: str) -> None:
+    weight = np.array([0x7F800001, 0xFFC12345, 0x80000000, 1], np.uint32).view(np.float32)
+    assert_same_bits(er.gather(weight, [1, 0, 3, 2]), weight[[1, 0, 3, 2]])
+
+
+@pytest.mark.parametrize("index_dtype", INT_DTYPES)
+@pytest.mark.parametrize("mode", ["raise", "wrap", "clip"])
+def test_gather_index_dtypes(backend: str, index_dtype: str, mode: Any) -> None:
+    weight = values((5, 3), np.float32)
+    indices = np.array([4, 0, 3, 3] + [-1, -5] * (index_dtype[0] == "i"), index_dtype)
+    assert_same_bits(er.gather(weight, indices, mode=mode), np.take(weight, indices, 0, mode=mode))
+
+
+@pytest.mark.parametrize("mode", ["wrap", "clip"])
+def test_gather_modes_far_out_of_range(backend: str, mode: Any) -> None:
+    weight = values((5, 3), np.float32)
+    indices = np.array([-12, -6, -5, -1, 0, 4, 5, 17, INT64.min, INT64.max])
+    # np.take walks there by steps of 5, which would take years.
+    rows = indices % 5 if mode == "wrap" else np.clip(indices, 0, 4)
+    assert_same_bits(er.gather(weight, indices, mode=mode), weight[rows])
+
+
+@pytest.mark.parametrize(("mode", "rows"), [("wrap", [3, 0]), ("clip", [4, 4])])
+def test_gather_modes_beyond_int64(backend: str, mode: Any, rows: list[int]) -> None:
+    weight = values((5, 3), np.float32)
+    indices = np.array([2**63, 2**64 - 1], np.uint64)
+    assert_same_bits(er.gather(weight, indices, mode=mode), weight[rows])
+
+
+def test_gather_takes_lists(backend: str) -> None:
+    assert er.gather([1.5, 2.5], [1, 1, 0]).tolist() == [2.5, 2.5, 1.5]
+    assert er.gather([1.5, 2.5], []).shape == (0,)
+    assert er.gather([[1, 2], [3, 4]], 1).tolist() == [3, 4]
+    assert isinstance(er.gather([1.5, 2.5], 1), np.float64)
+
+
+# --- gather: memory ------------------------------------------------------------------------------
+
+
+@layout
+@layout_case
+def test_gather_input_layouts(backend: str, layout: str, case: RowCase) -> None:
+    weight, indices = LAYOUTS[layout](case.table("f4")), LAYOUTS[layout](case.indices())
+    expected = np.take(weight.copy(), indices.copy(), axis=0)
+    assert_same_bits(er.gather(weight, indices), expected)
+
+
+@out_layout
+@layout_case
+def test_gather_out_layouts(backend: str, layout: str, case: RowCase) -> None:
+    weight, indices = case.table("f8"), case.indices()
+    out = WRITEABLE_LAYOUTS[layout](np.zeros(indices.shape + case.cols))
+    weight = weight.astype(out.dtype)
+    with writes_only(out):
+        assert er.gather(weight, indices, out=out) is out
+        assert_same_bits(out, np.take(weight, indices, axis=0).astype(out.dtype))
+
+
+def test_gather_of_one_row_into_out(backend: str) -> None:
+    weight, out = values((5, 3), "f4"), np.zeros(3, "f4")
+    assert er.gather(weight, 2, out=out) is out
+    assert_same_bits(out, weight[2])
+    scalar = np.zeros((), "f4")
+    assert er.gather(weight[:, 0], 2, out=scalar) is scalar
+    assert scalar == weight[2, 0]
+
+
+@pytest.mark.parametrize("start", range(0, 29, 4))
+def test_gather_out_overlapping_the_table(backend: str, start: int) -> None:
+    memory = values((40,), "f4")
+    weight, out = memory[:20].reshape(5, 4), memory[start : start + 12].reshape(3, 4)
+    expected = weight[[4, 0, 2]]
+    er.gather(weight, np.array([4, 0, 2]), out=out)
+    assert_same_bits(out, expected)
+
+
+def test_gather_out_is_the_table(backend: str) -> None:
+    weight = values((70, 33), "f8")
+    expected = weight[::-1].copy()
+    er.gather(weight, np.arange(70)[::-1], out=weight)
+    assert_same_bits(weight, expected)
+
+
+@pytest.mark.parametrize("start", range(4))
+def test_gather_out_overlapping_the_indices(backend: str, start: int) -> None:
+    memory = np.array([3, 2, 1, 0, 3, 1, 2])
+    expected = (np.arange(4) * 10)[memory[1:4]]
+    er.gather(np.arange(4) * 10, memory[1:4], out=memory[start : start + 3])
+    assert_same_bits(memory[start : start + 3], expected)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["end", "start"])
+@pytest.mark.parametrize("item", ["u1", "f4", "f8"])
+def test_gather_stays_inside_its_arrays(backend: str, item: str, before: bool) -> None:
+    for size in range(131):
+        for n, cols in ((size, 1), (3, size)):
+            weight = guarded(values((4, cols), item), before=before)
+            indices = guarded(np.arange(n) % 4, before=before)
+            out = guarded(np.zeros((n, cols), item), before=before)
+            er.gather(weight, indices, out=out)
+            assert out.tobytes() == np.take(weight, indices, axis=0).tobytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skip_under("tsan", "asan")
+@pytest.mark.parametrize(("shape", "dtype"), [((2**27 + 8, 16), "f4"), ((2**31 + 9,), "i1")])
+def test_gather_beyond_2_31_elements(core: Any, shape: tuple[int, ...], dtype: str) -> None:
+    weight = np.zeros(shape, dtype)  # mapped when touched
+    weight[-3:] = np.arange(1, 4).reshape(3, *[1] * (len(shape) - 1))
+    assert_same_bits(er.gather(weight, [-1, 0, len(weight) - 2]), weight[[-1, 0, -2]])
+    with pytest.raises(IndexError):
+        er.gather(weight, [len(weight)])
+
+
+# --- scatter_add: values -----------------------------------------------------------------------
+
+
+def test_scatter_add_by_hand(backend: str) -> None:
+    target = np.array([[1, 1], [2, 2], [3, 3]], np.float32)
+    updates = np.array([[10, 20], [0.5, 0.25], [100, 200]], np.float32)
+    assert er.scatter_add(target, [0, 2, -3], updates) is target
+    assert target.tolist() == [[111, 221], [2, 2], [3.5, 3.25]]
+
+
+@pytest.mark.parametrize(("updates", "total"), [([1e8, 1, -1e8], 0), ([1e8, -1e8, 1], 1)])
+def test_scatter_add_sums_in_index_order(backend: str, updates: list[float], total: int) -> None:
+    target = np.zeros(2, np.float32)
+    er.scatter_add(target, [1, 1, 1], np.array(updates, np.float32))
+    assert target.tolist() == [0, total]
+
+
+@rows_case
+def test_scatter_add_equals_add_at(backend: str, dtype: Any, case: RowCase) -> None:
+    target, indices, updates = case.table(dtype), case.indices(), case.updates(dtype)
+    expected = add_at(target, indices, updates)
+    er.scatter_add(target, indices, updates)
+    assert_same_bits(target, expected)
+
+
+@layout_case
+@pytest.mark.parametrize(
+    "update_dtype", ["f2", "f4", "f8", "?", "i1", "u2", "i4", "i8", "u8", ">f8"]
+)
+def test_scatter_add_update_dtypes(
+    backend: str, dtype: Any, case: RowCase, update_dtype: str
+) -> None:
+    target, indices, updates = case.table(dtype), case.indices(), case.updates(update_dtype)
+    expected = add_at(target, indices, updates)
+    er.scatter_add(target, indices, updates)
+    assert_same_bits(target, expected)
+
+
+def test_scatter_add_of_float64_rounds_once_a_sum(backend: str) -> None:
+    # Each half unit alone rounds away in float32; just above half it rounds up, each time.
+    target = np.ones(2, np.float32)
+    half = 2.0**-24
+    er.scatter_add(target, [0, 0, 1, 1], np.array([half, half, half + 1e-12, half + 1e-12]))
+    assert target.tolist() == [1, 1 + 2 * 2.0**-23]
+
+
+@layout_case
+@pytest.mark.parametrize(
+    "target_dtype", ["f2", "g", "c8", "c16", "?", "i1", "i4", "u8", ">f4", "O"]
+)
+def test_scatter_add_other_targets(backend: str, case: RowCase, target_dtype: str) -> None:
+    target, indices = case.table(target_dtype), case.indices()
+    updates = case.updates(target_dtype)
+    expected = add_at(target, indices, updates)
+    er.scatter_add(target, indices, updates)
+    assert target.dtype == np.dtype(target_dtype)
+    assert target.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("index_dtype", INT_DTYPES)
+def test_scatter_add_index_dtypes(backend: str, index_dtype: str) -> None:
+    target = values((5, 3), np.float32)
+    indices = np.array([4, 0, 3, 3] + [-1, -5] * (index_dtype[0] == "i"), index_dtype)
+    updates = values((len(indices), 3), np.float32, seed=1)
+    expected = add_at(target, indices, updates)
+    er.scatter_add(target, indices, updates)
+    assert_same_bits(target, expected)
+
+
+@pytest.mark.parametrize(
+    ("indices", "updates"),
+    [((4,), ()), ((4,), (3,)), ((4,), (1, 3)), ((4,), (4, 1)), ((4,), (4, 3)), ((4, 2), (2, 3)),
+     ((4, 2), (4, 1, 1)), ((4, 2), (4, 2, 3)), ((), ()), ((), (3,)), ((0,), (3,)), ((0,), ())],
+)  # fmt: skip
+def test_scatter_add_broadcasts_updates(
+    backend: str, dtype: Any, indices: tuple[int, ...], updates: tuple[int, ...]
+) -> None:
+    target = values((5, 3), dtype)
+    ids = np.arange(np.prod(indices, dtype=int)).reshape(indices) % 3
+    expected = add_at(target, ids, values(updates, dtype, seed=1))
+    er.scatter_add(target, ids, values(updates, dtype, seed=1))
+    assert_same_bits(target, expected)
+
+
+def test_scatter_add_takes_lists(backend: str) -> None:
+    target = np.zeros((3, 2))
+    er.scatter_add(target, [2, 2], [[1, 2], [3, 4]])
+    er.scatter_add(target, [], np.zeros((0, 2)))
+    er.scatter_add(target, 0, 0.5)
+    assert target.tolist() == [[0.5, 0.5], [0, 0], [4, 6]]
+
+
+def test_special_values_flow(backend: str, dtype: Any) -> None:
+    info = np.finfo(dtype)
+    tiny = info.smallest_subnormal
+    special = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, tiny, -tiny, info.max], dtype)
+    first, second = (np.repeat(special, 8).reshape(8, 8), np.tile(special, 8).reshape(8, 8))
+    expected = add_at(first, np.arange(8), second)
+    assert_same_bits(er.gather(special, np.arange(8)), special)
+    with np.errstate(over="ignore", invalid="ignore"):
+        er.scatter_add(first, np.arange(8), second)
+    known = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.isnan(first), ~known)
+    assert_same_bits(first[known], expected[known])
+
+
+# --- scatter_add: memory -----------------------------------------------------------------------
+
+
+@out_layout
+@layout_case
+def test_scatter_add_target_layouts(backend: str, dtype: Any, layout: str, case: RowCase) -> None:
+    target = WRITEABLE_LAYOUTS[layout](case.table(dtype))
+    expected = add_at(target, case.indices(), case.updates(dtype))
+    with writes_only(target):
+        assert er.scatter_add(target, case.indices(), case.updates(dtype)) is target
+        assert_same_bits(target, expected)
+
+
+@layout
+@layout_case
+def test_scatter_add_update_layouts(backend: str, dtype: Any, layout: str, case: RowCase) -> None:
+    target = case.table(dtype)
+    indices, updates = LAYOUTS[layout](case.indices()), LAYOUTS[layout](case.updates(dtype))
+    expected = add_at(target, indices.copy(), updates.copy())
+    er.scatter_add(target, indices, updates)
+    assert_same_bits(target, expected)
+
+
+def test_scatter_add_into_one_column(backend: str, dtype: Any) -> None:
+    table = values((7, 5), dtype)
+    expected = table.copy()
+    np.add.at(expected[:, 2], [3, 3, -1], table[:3, 0])
+    er.scatter_add(table[:, 2], [3, 3, -1], table[:3, 0].copy())
+    assert_same_bits(table, expected)
+
+
+@pytest.mark.parametrize("start", range(0, 29, 4))
+def test_scatter_add_updates_overlapping_the_target(backend: str, start: int) -> None:
+    memory = values((40,), "f4")
+    target, updates = memory[:20].reshape(5, 4), memory[start : start + 12].reshape(3, 4)
+    expected = add_at(target, [4, 0, 4], updates.copy())
+    er.scatter_add(target, np.array([4, 0, 4]), updates)
+    assert_same_bits(target, expected)
+
+
+def test_scatter_add_of_the_target_to_itself(backend: str) -> None:
+    target = values((70, 33), "f8")
+    expected = add_at(target, np.arange(70), target[::-1].copy())
+    er.scatter_add(target, np.arange(70), target[::-1])
+    assert_same_bits(target, expected)
+
+
+def test_scatter_add_indices_overlapping_the_target(backend: str) -> None:
+    memory = np.array([0, 1, 2, 0, 1])
+    indices, target = memory[1:4], memory[:3].view("f8")
+    expected = add_at(target, indices.copy(), np.ones(3))
+    er.scatter_add(target, indices, np.ones(3))
+    assert_same_bits(target, expected)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["end", "start"])
+@pytest.mark.parametrize(("item", "update"), [("f4", "f4"), ("f4", "f8"), ("f8", "f8")])
+def test_scatter_add_stays_inside_its_arrays(
+    backend: str, item: str, update: str, before: bool
+) -> None:
+    for size in range(131):
+        for n, cols in ((size, 1), (3, size)):
+            target = guarded(values((4, cols), item), before=before)
+            indices = guarded(np.arange(n) % 4, before=before)
+            updates = guarded(values((n, cols), update, seed=1), before=before)
+            expected = add_at(target, indices, updates)
+            er.scatter_add(target, indices, updates)
+            assert_same_bits(target, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.skip_under("tsan", "asan")
+@pytest.mark.parametrize("shape", [(2**27 + 8, 16), (2**31 + 9,)], ids=str)
+def test_scatter_add_beyond_2_31_elements(core: Any, shape: tuple[int, ...]) -> None:
+    target = np.zeros(shape, np.float32)  # mapped when touched
+    er.scatter_add(target, [-1, 0, len(target) - 1], np.float32(2))
+    assert (target[0] == 2).all()
+    assert (target[-1] == 4).all()
+    assert not target[[1, -2]].any()
+
+
+# --- any arguments at all ----------------------------------------------------------------------
+
+
+@st.composite
+def tables_and_indices(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a table in any layout, and indices of any integer dtype, some of them out of range."""
+    n_rows = draw(st.integers(0, 6))
+    cols = draw(st.lists(st.integers(0, 20), max_size=2))
+    dtype = np.dtype(draw(st.sampled_from(INT_DTYPES)))
+    shape = tuple(draw(st.lists(st.integers(0, 5), max_size=3)))
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    near = st.integers(max(low, -n_rows), max(0, n_rows - 1))
+    anything = near if draw(st.booleans()) else near | st.integers(low, high)
+    count = int(np.prod(shape, dtype=int))
+    flat = draw(st.lists(anything, min_size=count, max_size=count))
+    layouts = st.sampled_from(sorted(WRITEABLE_LAYOUTS))
+    table = WRITEABLE_LAYOUTS[draw(layouts)](values((n_rows, *cols), "f4"))
+    indices = np.array(flat, dtype).reshape(shape)
+    return table, WRITEABLE_LAYOUTS[draw(layouts)](indices) if shape else indices
+
+
+def first_out_of_range(indices: np.ndarray, n_rows: int) -> int | None:
+    """Return the first such index, by Python's own unlimited integers."""
+    return next((i for i in indices.ravel().tolist() if not -n_rows <= i < n_rows), None)
+
+
+@given(arguments=tables_and_indices())
+def test_gather_of_anything(backend: str, arguments: tuple[np.ndarray, np.ndarray]) -> None:
+    weight, indices = arguments
+    bad = first_out_of_range(indices, len(weight))
+    if bad is None:
+        expected = np.take(weight, indices.astype("i8"), axis=0)
+        assert er.gather(weight, indices).tobytes() == expected.tobytes()
+        return
+    out = np.full(indices.shape + weight.shape[1:], 7, weight.dtype)
+    with pytest.raises(IndexError, match=rf"^index {bad} .*out of range"):
+        er.gather(weight, indices, out=out)
+    assert (out == 7).all()
+
+
+@given(arguments=tables_and_indices(), mode=st.sampled_from(["wrap", "clip"]))
+def test_gather_modes_of_anything(
+    backend: str, arguments: tuple[np.ndarray, np.ndarray], mode: Any
+) -> None:
+    weight, indices = arguments
+    n_rows = len(weight)
+    if n_rows == 0 and indices.size:
+        with pytest.raises(IndexError):
+            er.gather(weight, indices, mode=mode)
+        return
+    flat = indices.ravel().tolist()
+    rows = [i % n_rows if mode == "wrap" else min(max(i, 0), n_rows - 1) for i in flat]
+    expected = weight[np.array(rows, int).reshape(indices.shape)]
+    assert er.gather(weight, indices, mode=mode).tobytes() == expected.tobytes()
+
+
+@given(arguments=tables_and_indices(), update=st.sampled_from(["f4", "f8", "i4"]))
+def test_scatter_add_of_anything(
+    backend: str, arguments: tuple[np.ndarray, np.ndarray], update: str
+) -> None:
+    target, indices = arguments
+    updates = values(indices.shape + target.shape[1:], update, seed=1)
+    bad = first_out_of_range(indices, len(target))
+    expected = target.copy() if bad is not None else add_at(target, indices.astype("i8"), updates)
+    if bad is None:
+        er.scatter_add(target, indices, updates)
+    else:
+        with pytest.raises(IndexError, match=rf"^index {bad} .*out of range"):
+            er.scatter_add(target, indices, updates)
+    assert_same_bits(target, expected)

@@ -1,0 +1,327 @@
+"""Refused arguments: the exception, its words in every backend, and that nothing was written."""
+
+import gc
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+import embedrnn as er
+from cases import WRITEABLE_LAYOUTS, RnnCase, snapshot, values
+
+Arguments = dict[str, Any]
+
+
+def gather_arguments() -> Arguments:
+    out = np.full((2, 3), 7, np.float32)
+    return {
+        "weight": values((5, 3), "f4"),
+        "indices": np.array([0, 1]),
+        "out": out,
+        "mode": "raise",
+    }
+
+
+def scatter_add_arguments() -> Arguments:
+    updates = values((2, 3), "f4", seed=1)
+    return {"target": values((5, 3), "f4"), "indices": np.array([0, 1]), "updates": updates}
+
+
+def rnn_forward_arguments() -> Arguments:
+    arguments = RnnCase("small", 3, 7, 2, 4).arguments(np.float32)
+    return arguments | {"out": np.full((3, 7, 4), 7, np.float32), "nonlinearity": "tanh"}
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+CALLS = {
+    er.gather: gather_arguments,
+    er.scatter_add: scatter_add_arguments,
+    er.rnn_forward: rnn_forward_arguments,
+}
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A good call with some arguments changed; `message` is a regular expression."""
+
+    function: Callable[..., Any]
+    name: str
+    error: type[Exception]
+    message: str
+    changes: Arguments = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.function.__name__}-{self.name}"
+
+    def arguments(self) -> Arguments:
+        return CALLS[self.function]() | self.changes
+
+
+def index_message(value: int, position: str, table: str = "weight", n_rows: int = 5) -> str:
+    text = f"index {value}{position} is out of range for {table} with {n_rows} rows"
+    return re.escape(f"{text}: expected {-n_rows} <= index < {n_rows}")
+
+
+def exactly(message: str) -> str:
+    return f"^{re.escape(message)}$"
+
+
+INT64 = np.iinfo(np.int64)
+
+# What comes, the position and the value in the message.
+BAD_INDICES: dict[str, tuple[Any, str, int]] = {
+    "first": ([5, 0], " at position 0", 5),
+    "last": ([0, 5], " at position 1", 5),
+    "negative": ([0, -6], " at position 1", -6),
+    "first_of_two": ([0, 9, 7], " at position 1", 9),
+    "matrix": ([[0, 1, 2, 7], [9, 0, 0, 0]], " at position (0, 3)", 7),
+    "scalar": (7, "", 7),
+    "int64_min": ([INT64.min], " at position 0", INT64.min),
+    "int64_max": ([INT64.max], " at position 0", INT64.max),
+    "uint64_2_63": (np.array([1, 2**63], np.uint64), " at position 1", 2**63),
+    "uint64_max": (np.array([2**64 - 1], np.uint64), " at position 0", 2**64 - 1),
+    "int8": (np.array([4, -128], np.int8), " at position 1", -128),
+    "uint8": (np.array([4, 255], np.uint8), " at position 1", 255),
+    "byte_swapped": (np.array([4, 6], ">i4"), " at position 1", 6),
+    "strided": (np.array([4, 0, 6, 0])[::2], " at position 1", 6),
+}
+NOT_INTEGERS: dict[str, tuple[Any, str]] = {
+    "float": ([0.0, 1.0], "float64"),
+    "float_scalar": (1.0, "float64"),
+    "empty_float_array": (np.zeros(0), "float64"),
+    "bool": ([True, False], "bool"),
+    "bool_mask": (np.ones(5, bool), "bool"),
+    "string": (["0", "1"], "<U1"),
+    "object": (np.array([0, 1], object), "object"),
+    "complex": ([0j, 1j], "complex128"),
+    "datetime": (np.zeros(2, "M8[s]"), r"datetime64[s]"),
+    "none": (None, "object"),
+}
+BAD_UPDATES: dict[str, tuple[int, ...]] = {
+    "rows": (3, 3),
+    "columns": (2, 4),
+    "axes": (1, 2, 3),
+    "transposed": (3, 2),
+    "empty": (0, 3),
+}
+
+
+def index_cases(function: Callable[..., Any], table: str) -> list[Refused]:
+    free = {"out": None} if function is er.gather else {"updates": np.float32(1)}
+    out_of_range = [
+        Refused(function, f"index_{name}", IndexError, f"^{index_message(value, at, table)}$",
+                {"indices": indices} | free)
+        for name, (indices, at, value) in BAD_INDICES.items()
+    ]  # fmt: skip
+    not_integers = [
+        Refused(function, f"{name}_indices", TypeError,
+                exactly(f"indices must be integers, got {got}"), {"indices": indices} | free)
+        for name, (indices, got) in NOT_INTEGERS.items()
+    ]  # fmt: skip
+    return out_of_range + not_integers
+
+
+def gather_cases() -> list[Refused]:
+    def case(name: str, error: type[Exception], message: str, **changes: Any) -> Refused:
+        return Refused(er.gather, name, error, message, changes)
+
+    return [
+        *index_cases(er.gather, "weight"),
+        case("index_with_out", IndexError, index_message(5, " at position 1"), indices=[0, 5]),
+        case("mode", ValueError, "mode must be .*got 'warp'", mode="warp"),
+        case("weight_scalar", ValueError, "^weight must ", weight=np.float32(1)),
+        case("out_shape", ValueError, exactly("out must have shape (2, 3), got (2, 4)"),
+             out=np.zeros((2, 4), np.float32)),
+        case("out_axes", ValueError, exactly("out must have shape (2, 3), got (3,)"),
+             out=np.zeros(3, np.float32)),
+        case("out_dtype", TypeError, exactly("out must be float32, got float64"),
+             out=np.zeros((2, 3))),
+        case("out_byte_order", TypeError, "^out must be float32, got >f4",
+             out=np.zeros((2, 3), ">f4")),
+        case("out_list", TypeError, "^out must be an ndarray, got list$", out=[[0, 0, 0]] * 2),
+        case("out_read_only", ValueError, "^out .*read-only",
+             out=read_only(np.full((2, 3), 7, np.float32))),
+    ]  # fmt: skip
+
+
+def scatter_add_cases() -> list[Refused]:
+    def case(name: str, error: type[Exception], message: str, **changes: Any) -> Refused:
+        return Refused(er.scatter_add, name, error, message, changes)
+
+    bad_index = index_message(5, " at position 1", "target")
+    return [
+        *index_cases(er.scatter_add, "target"),
+        *(
+            case(f"index_into_{name}", IndexError, bad_index, target=target, indices=[0, 5],
+                 updates=target.dtype.type(1))
+            for name, target in {
+                "int32": values((5, 3), "i4"), "float64": values((5, 3), "f8"),
+                "float16": values((5, 3), "f2"), "vector": values((5,), "f4"),
+                "cube": values((5, 2, 3), "f4"), "strided_cube": values((5, 2, 6), "f4")[..., ::2],
+                "float64_updates": values((5, 3), "f4"),
+            }.items()
+        ),
+        case("index_with_float64_updates", IndexError, bad_index, indices=[0, 5], updates=1.5),
+        case("index_into_no_rows", IndexError, "index 1 at position 0 .* target with 0 rows",
+             target=np.zeros((0, 3), np.float32), indices=[1, 0]),
+        case("tuple", TypeError, "^indices .*tuple", indices=(0, 1)),
+        case("tuple_of_arrays", TypeError, "^indices .*tuple",
+             indices=(np.array([0, 1]), np.array([0, 1])), updates=1.0),
+        case("target_list", TypeError, "^target must be an ndarray, got list$",
+             target=[[0, 0, 0]] * 5),
+        case("target_scalar", ValueError, "^target must ", target=np.zeros((), np.float32)),
+        case("target_read_only", ValueError, "^target .*read-only",
+             target=read_only(values((5, 3), "f4"))),
+        *(
+            case(f"updates_{name}", ValueError,
+                 rf"^updates must .*\(2, 3\), got {re.escape(str(shape))}",
+                 updates=np.zeros(shape, "f4"))
+            for name, shape in BAD_UPDATES.items()
+        ),
+        case("updates_complex", TypeError, "", updates=np.ones((2, 3), complex)),
+        case("updates_string", TypeError, "", updates="one"),
+        case("updates_object", TypeError, "", updates=None),
+    ]  # fmt: skip
+
+
+def rnn_forward_cases() -> list[Refused]:
+    def case(name: str, error: type[Exception], message: str, **changes: Any) -> Refused:
+        return Refused(er.rnn_forward, name, error, message, changes)
+
+    good = {"x": (3, 7, 2), "weight_ih": (4, 2), "weight_hh": (4, 4), "bias_ih": (4,),
+            "bias_hh": (4,), "h_0": (3, 4), "out": (3, 7, 4)}  # fmt: skip
+    bad = {"weight_ih": [(4, 3), (5, 2), (4,)], "weight_hh": [(4, 5), (5, 4)],
+           "bias_ih": [(5,), (4, 1)], "bias_hh": [(3,), ()], "h_0": [(3, 5), (4, 4), (1, 3, 4)],
+           "out": [(3, 7, 5), (7, 3, 4), (3, 7)]}  # fmt: skip
+    shapes = [
+        case(f"{name}_{shape}", ValueError,
+             rf"^{name} must have shape .*got {re.escape(str(shape))}$",
+             **{name: np.zeros(shape, np.float32)})
+        for name in bad for shape in bad[name]
+    ]  # fmt: skip
+    dtypes = [
+        case(f"{name}_{dtype}", TypeError, rf"^{name} must be float32.*got {np.dtype(dtype)}$",
+             **{name: np.zeros(shape, dtype)})
+        for name, shape in good.items() for dtype in ("float64", "float16", "int32", "complex64")
+        if (name, dtype) != ("x", "float64")
+    ]  # fmt: skip
+    lengths: dict[str, tuple[Any, type[Exception], str]] = {
+        "negative": ([3, -1, 2], ValueError, "lengths[1] must be between 0 and 7, got -1"),
+        "too_long": ([3, 7, 9], ValueError, "lengths[2] must be between 0 and 7, got 9"),
+        "first_of_two": ([8, 7, 9], ValueError, "lengths[0] must be between 0 and 7, got 8"),
+        "int64_min": ([3, INT64.min, 0], ValueError,
+                      f"lengths[1] must be between 0 and 7, got {INT64.min}"),
+        "uint64_max": (np.array([0, 0, 2**64 - 1], np.uint64), ValueError,
+                       f"lengths[2] must be between 0 and 7, got {2**64 - 1}"),
+        "int8": (np.array([0, 0, -1], np.int8), ValueError,
+                 "lengths[2] must be between 0 and 7, got -1"),
+        "too_many": ([1, 2, 3, 4], ValueError, "lengths must have shape (3,), got (4,)"),
+        "scalar": (3, ValueError, "lengths must have shape (3,), got ()"),
+        "column": ([[1], [2], [3]], ValueError, "lengths must have shape (3,), got (3, 1)"),
+        "float": ([1.0, 2.0, 3.0], TypeError, "lengths must be integers, got float64"),
+        "bool": ([True, False, True], TypeError, "lengths must be integers, got bool"),
+    }  # fmt: skip
+    return [
+        *shapes,
+        *dtypes,
+        *(
+            case(f"lengths_{name}", error, exactly(message), lengths=value)
+            for name, (value, error, message) in lengths.items()
+        ),
+        case("x_axes", ValueError, r"^x must .*got.* \(3, 7\)$", x=np.zeros((3, 7), np.float32)),
+        case("weight_hh_axes", ValueError, "^weight_hh must ", weight_hh=np.zeros(4, np.float32)),
+        case("first_other_dtype", TypeError, "^weight_ih must be float64",
+             x=np.zeros((3, 7, 2)), out=None),
+        case("nonlinearity", ValueError, "^nonlinearity must .*got 'sigmoid'",
+             nonlinearity="sigmoid"),
+        case("out_list", TypeError, "^out must be an ndarray, got list$", out=[]),
+        case("out_read_only", ValueError, "^out .*read-only",
+             out=read_only(np.full((3, 7, 4), 7, np.float32))),
+    ]  # fmt: skip
+
+
+REFUSED = [*gather_cases(), *scatter_add_cases(), *rnn_forward_cases()]
+
+
+def refusal(function: Callable[..., Any], arguments: Arguments) -> tuple[type[Exception], str]:
+    """Call, and return the exception without its traceback, which would hold the arguments."""
+    try:
+        function(**arguments)
+    except Exception as error:
+        return type(error), str(error)
+    raise AssertionError("not refused")
+
+
+def references(arguments: Arguments) -> dict[str, int]:
+    return {k: sys.getrefcount(v) for k, v in arguments.items() if isinstance(v, np.ndarray)}
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+def test_refused(backend: str, case: Refused) -> None:
+    arguments = case.arguments()
+    before, held = snapshot(arguments), references(arguments)
+    error, message = refusal(case.function, arguments)
+    assert issubclass(error, case.error)
+    assert re.search(case.message, message), message
+    assert snapshot(arguments) == before
+    if references(arguments) != held:
+        gc.collect()
+        assert references(arguments) == held
+    with er.use_backend("numpy"):
+        assert refusal(case.function, case.arguments()) == (error, message)
+
+
+@pytest.mark.parametrize("mode", ["raise", "wrap", "clip"])
+def test_no_row_to_gather(backend: str, mode: Any) -> None:
+    out = np.full((2, 3), 7, np.float32)
+    with pytest.raises(
+        IndexError, match="index 1 at position 0 is out of range for weight with 0 rows"
+    ):
+        er.gather(np.zeros((0, 3), np.float32), [1, 0], out=out, mode=mode)
+    assert (out == 7).all()
+
+
+@pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS)
+def test_a_bad_index_leaves_every_layout_alone(backend: str, layout: str) -> None:
+    array = WRITEABLE_LAYOUTS[layout](values((5, 4, 3), "f4"))
+    before = array.tobytes()
+    for part in (array[:, 0, 0], array[:, 0], array):
+        with pytest.raises(IndexError, match="for target with 5 rows"):
+            er.scatter_add(part, [4, 0, 5], 1.0)
+        with pytest.raises(IndexError, match="for weight with 5 rows"):
+            er.gather(np.zeros_like(part), [0, 1, 2, 3, 5], out=part)
+        assert array.tobytes() == before
+
+
+@pytest.mark.parametrize("n", [0, -1, -(2**70)])
+def test_set_num_threads_refuses_numbers_below_one(backend: str, n: int) -> None:
+    before = er.get_num_threads()
+    with pytest.raises(ValueError, match=rf"at least 1, got {n}"):
+        er.set_num_threads(n)
+    assert er.get_num_threads() == before
+
+
+@pytest.mark.parametrize("n", [2.0, "2", None, [2]])
+def test_set_num_threads_refuses_what_is_no_integer(backend: str, n: Any) -> None:
+    before = er.get_num_threads()
+    with pytest.raises(TypeError):
+        er.set_num_threads(n)
+    assert er.get_num_threads() == before
+
+
+def test_use_backend_refuses_unknown_names() -> None:
+    with pytest.raises(ValueError, match="'cuda'"), er.use_backend("cuda"):
+        pass
+
+
+@pytest.mark.parametrize("function", CALLS, ids=lambda f: f.__name__)
+def test_the_unchanged_call_is_accepted(backend: str, function: Callable[..., Any]) -> None:
+    function(**CALLS[function]())

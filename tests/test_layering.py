@@ -1,0 +1,169 @@
+"""The layers of the sources, the symbols of the objects, and one surface for both backends."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import embedrnn as er
+from cases import CORE
+from embedrnn import _numpy
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(er.__file__).parent
+
+# --- C++ ---------------------------------------------------------------------------------------
+
+CPP = ROOT / "cpp"
+CPP_FILES = sorted(p for p in CPP.rglob("*") if p.suffix in {".h", ".cpp"})
+# What a folder may include beside its own headers. The kernels are compiled for several machines:
+# a function of the standard library in them could be kept, in AVX code, for the whole module.
+ALLOWED_INCLUDES = {
+    "kernels": r"<cstddef>|<cstdint>|kernels/.*",
+    "runtime": r"<(?!pybind11|Python).*>|runtime/.*|kernels/table\.h",
+    "ops": r"<(?!pybind11|Python).*>|ops/.*|runtime/.*|kernels/table\.h",
+    "bindings": r"<.*>|bindings/.*|ops/.*|runtime/.*",
+}
+
+
+def includes(file: Path) -> Iterator[str]:
+    """Yield what a file includes: <name>, or the path below cpp/ of a header of ours."""
+    text = file.read_text(encoding="utf-8")
+    for name in re.findall(r'^\s*#\s*include\s*(<[^>]+>|"[^"]+")', text, re.MULTILINE):
+        beside = file.parent / name.strip('"')
+        ours = beside.resolve().relative_to(CPP).as_posix() if beside.exists() else name.strip('"')
+        yield name if name.startswith("<") else ours
+
+
+def test_the_cpp_sources_are_found() -> None:
+    assert {p.relative_to(CPP).parts[0] for p in CPP_FILES} == set(ALLOWED_INCLUDES)
+
+
+@pytest.mark.parametrize("file", CPP_FILES, ids=lambda p: p.relative_to(CPP).as_posix())
+def test_includes_go_down_only(file: Path) -> None:
+    allowed = ALLOWED_INCLUDES[file.relative_to(CPP).parts[0]]
+    assert [name for name in includes(file) if not re.fullmatch(allowed, name)] == []
+
+
+ISA_OBJECTS = sorted((ROOT / "build").rglob("isa_*.o"))
+
+
+@pytest.mark.parametrize("path", ISA_OBJECTS, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_each_isa_object_exports_its_table_only(path: Path) -> None:
+    if shutil.which("nm") is None:
+        pytest.skip("needs nm")
+    command = ["nm", "--defined-only", "--extern-only", "--format=posix", str(path)]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    symbols = [line.split()[:2] for line in lines if not line.startswith("__odr_asan")]
+    isa = path.name.removeprefix("isa_").split(".")[0]
+    assert len(symbols) == 1, symbols
+    name, kind = symbols[0]
+    assert f"{isa}_table" in name
+    assert kind in "BDRS"  # data; weak symbols are V, W or u
+
+
+# --- Python ------------------------------------------------------------------------------------
+
+# A module may import its own level and those below; what is not named is a public module.
+LEVELS = {"_core": 0, "version": 0, "_numpy": 1, "_check": 2, "_backend": 2, "embedrnn": 4,
+          "_corpus": 5, "_job": 5, "__main__": 5}  # fmt: skip
+PUBLIC_LEVEL = 3
+PY_FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(file: Path) -> str:
+    """Return the module directly below the package that the file belongs to."""
+    part = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "embedrnn" if part == "__init__" else part
+
+
+def imported_modules(file: Path) -> Iterator[str]:
+    """Yield the modules of the package that a file imports, by their names below it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            below = node.module == "embedrnn"
+            names = [f"{node.module}.{a.name}" if below else str(node.module) for a in node.names]
+        else:
+            continue
+        for name in names:
+            head, _, rest = name.partition(".")
+            if head == "embedrnn":
+                yield rest.split(".")[0] or head
+
+
+@pytest.mark.parametrize("file", PY_FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_imports_go_down_only(file: Path) -> None:
+    level = LEVELS.get(module_name(file), PUBLIC_LEVEL)
+    imported = set(imported_modules(file))
+    assert [name for name in imported if LEVELS.get(name, PUBLIC_LEVEL) > level] == []
+    if level == PUBLIC_LEVEL:
+        assert not imported & {"_numpy", "_core"}, "the backends are reached through _backend"
+
+
+# --- one surface -------------------------------------------------------------------------------
+
+STUB = ast.parse((PACKAGE / "_core.pyi").read_text(encoding="utf-8"))
+STUB_PARAMETERS = {
+    node.name: [argument.arg for argument in node.args.args]
+    for node in STUB.body
+    if isinstance(node, ast.FunctionDef)
+}
+TWINS = [name for name in _numpy.__all__ if callable(getattr(_numpy, name))]
+NATIVE_ONLY = {"set_isa", "exp", "sigmoid", "tanh"}
+
+
+def test_the_backends_have_the_same_functions() -> None:
+    assert {"gather", "scatter_add", "rnn_forward"} <= set(TWINS)
+    assert set(STUB_PARAMETERS) == set(TWINS) | NATIVE_ONLY
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_backends_have_the_same_parameters(name: str) -> None:
+    assert list(inspect.signature(getattr(_numpy, name)).parameters) == STUB_PARAMETERS[name]
+
+
+@pytest.mark.skipif(CORE is None, reason="the compiled core is not built")
+@pytest.mark.parametrize("name", STUB_PARAMETERS)
+def test_the_stub_has_the_parameters_of_the_compiled_core(name: str) -> None:
+    signature = str(getattr(CORE, name).__doc__).splitlines()[0]
+    assert re.match(rf"{name}\(.*\) -> ", signature)
+    assert re.findall(r"[(,] ?(\w+): ", signature) == STUB_PARAMETERS[name]
+
+
+def test_versions_are_equal() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    assert er.__version__ == version
+    if CORE is not None:
+        assert CORE.__version__ == version
+
+
+# --- documentation -----------------------------------------------------------------------------
+
+PUBLIC = [name for name in er.__all__ if callable(getattr(er, name))]
+MODULES = [m.name for m in pkgutil.iter_modules(er.__path__) if not m.name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstrings_have_examples(name: str) -> None:
+    docstring = inspect.getdoc(getattr(er, name)) or ""
+    assert "\nExamples\n--------\n>>> " in docstring
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_of_docstrings_work(backend: str, name: str) -> None:
+    module: Any = importlib.import_module(f"embedrnn.{name}")
+    assert doctest.testmod(module, raise_on_error=True).failed == 0

@@ -1,0 +1,354 @@
+"""rnn_forward against its definition, values worked by hand, and the bits that it promises."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import embedrnn as er
+from cases import (
+    LAYOUTS,
+    LENGTHS,
+    RNN_CASES,
+    TILED,
+    WRITEABLE_LAYOUTS,
+    RnnCase,
+    assert_same_bits,
+    guarded,
+    padding,
+    reference_rnn,
+    writes_only,
+)
+from embedrnn import _backend
+
+rnn_case = pytest.mark.parametrize("case", RNN_CASES, ids=str)
+both_nonlinearities = pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+
+LAYOUT_CASE = RnnCase("layouts", 5, 6, 7, 19)
+ARGUMENTS = ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "h_0", "lengths")
+
+# Units in the last place of 1. The cases have 228 terms a sum at most, weights that contract the
+# state and results near 1; the worst error seen was 6.4.
+TOLERANCE = 16
+
+
+def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(
+        actual.astype("f8"), expected, rtol=0, atol=TOLERANCE * np.finfo(actual.dtype).eps
+    )
+
+
+def assert_agrees(backend: str, actual: np.ndarray, expected: np.ndarray) -> None:
+    """Demand equal bits of the compiled core; a BLAS product depends on shape and layout."""
+    if backend == "numpy":
+        assert_close(actual, expected)
+    else:
+        assert_same_bits(actual, expected)
+
+
+def forward(arguments: dict[str, Any], **options: Any) -> tuple[np.ndarray, np.ndarray]:
+    return er.rnn_forward(**arguments, **options)
+
+
+# --- values ------------------------------------------------------------------------------------
+
+# One unit, h' = relu(2 x + 3 h + 1 - 1), x = 1, 2, h_0 = 1.
+BY_HAND = {
+    "forward": (2, False, [5, 19], 19),
+    "reverse": (2, True, [23, 7], 23),
+    "forward_one_step": (1, False, [5, 0], 5),
+    "reverse_one_step": (1, True, [5, 0], 5),
+    "forward_no_step": (0, False, [0, 0], 1),
+    "reverse_no_step": (0, True, [0, 0], 1),
+}
+
+
+@pytest.mark.parametrize(("length", "reverse", "steps", "last"), BY_HAND.values(), ids=BY_HAND)
+def test_relu_by_hand(
+    backend: str, dtype: Any, length: int, reverse: bool, steps: list[float], last: float
+) -> None:
+    output, h_n = er.rnn_forward(
+        np.array([[[1], [2]]], dtype), *np.array([[[2]], [[3]]], dtype),
+        *np.array([[1], [-1]], dtype),
+        lengths=[length], h_0=np.ones((1, 1), dtype), nonlinearity="relu", reverse=reverse,
+    )  # fmt: skip
+    assert output.tolist() == [[[step] for step in steps]]
+    assert h_n.tolist() == [[last]]
+
+
+def test_two_units_by_hand(backend: str, dtype: Any) -> None:
+    # Unit 0 counts steps and unit 1 holds the sum of unit 0 before the step: the order of
+    # weight_hh's axes shows, and relu cuts the third unit.
+    weight_ih = np.array([[1], [0], [-1]], dtype)
+    weight_hh = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]], dtype)
+    output, h_n = er.rnn_forward(
+        np.ones((1, 4, 1), dtype), weight_ih, weight_hh, nonlinearity="relu"
+    )
+    assert output.tolist() == [[[1, 0, 0], [2, 1, 0], [3, 3, 0], [4, 6, 0]]]
+    assert h_n.tolist() == [[4, 6, 0]]
+
+
+def test_tanh_by_hand(backend: str, dtype: Any) -> None:
+    one = np.ones((1, 1), dtype)
+    output, h_n = er.rnn_forward(np.array([[[0.5], [0.0]]], dtype), one, one)
+    # tanh(0.5) and tanh(tanh(0.5)), to 20 digits by a calculator
+    expected = np.array([0.46211715726000975850, 0.43180818059509617737])
+    np.testing.assert_allclose(output.ravel(), expected, rtol=2 * np.finfo(dtype).eps)
+    assert_same_bits(h_n, output[:, -1])
+
+
+@rnn_case
+@both_nonlinearities
+@both_directions
+def test_equals_the_definition(
+    backend: str, dtype: Any, case: RnnCase, nonlinearity: Any, reverse: bool
+) -> None:
+    arguments = case.arguments(dtype)
+    given_arguments = {
+        k: None if v is None else LAYOUTS["read_only"](v) for k, v in arguments.items()
+    }
+    output, h_n = forward(given_arguments, nonlinearity=nonlinearity, reverse=reverse)
+    assert (output.dtype, h_n.dtype) == (dtype, dtype)
+    expected = reference_rnn(**arguments, nonlinearity=nonlinearity, reverse=reverse)
+    assert_close(output, expected[0])
+    assert_close(h_n, expected[1])
+
+
+@rnn_case
+@both_directions
+def test_padding_is_zero_and_h_n_is_the_last_valid_step(
+    backend: str, dtype: Any, case: RnnCase, reverse: bool
+) -> None:
+    arguments = case.arguments(dtype)
+    output, h_n = forward(arguments, reverse=reverse)
+    assert not output[padding(arguments["lengths"], case.batch, case.steps)].tobytes().strip(b"\0")
+    lengths = arguments["lengths"]
+    lengths = np.full(case.batch, case.steps) if lengths is None else lengths
+    h_0 = arguments.get("h_0", np.zeros_like(h_n))
+    last = np.array(
+        [output[b, 0 if reverse else n - 1] if n else h_0[b] for b, n in enumerate(lengths)]
+    )
+    assert_same_bits(h_n, last.astype(dtype).reshape(h_n.shape))
+
+
+@pytest.mark.parametrize("lengths_dtype", ["i1", "u2", "i4", "i8", "u8", ">i4"])
+def test_lengths_of_any_integer_dtype(backend: str, lengths_dtype: str) -> None:
+    arguments = LAYOUT_CASE.arguments(np.float32)
+    expected = forward(arguments)
+    arguments["lengths"] = arguments["lengths"].astype(lengths_dtype)
+    for actual, wanted in zip(forward(arguments), expected, strict=True):
+        assert_same_bits(actual, wanted)
+
+
+def test_lists_are_taken(backend: str) -> None:
+    output, h_n = er.rnn_forward(
+        [[[1.0], [2.0]]],
+        [[2.0]],
+        [[3.0]],
+        [1.0],
+        [-1.0],
+        lengths=[2],
+        h_0=[[1.0]],
+        nonlinearity="relu",
+    )
+    assert output.tolist() == [[[5], [19]]]
+    assert h_n.tolist() == [[19]]
+    assert output.dtype == np.float64
+
+
+@both_nonlinearities
+def test_nan_and_infinity_flow_along_their_own_row(
+    backend: str, dtype: Any, nonlinearity: Any
+) -> None:
+    arguments = RnnCase("special", 4, 5, 3, 17, "no_lengths").arguments(dtype)
+    arguments["weight_ih"] = np.abs(arguments["weight_ih"])
+    clean, _ = forward(arguments, nonlinearity=nonlinearity)
+    arguments["x"][1, 2, 0] = np.nan
+    arguments["x"][2, 3] = np.inf
+    output, h_n = forward(arguments, nonlinearity=nonlinearity)
+    assert np.isnan(output[1, 2:]).all()
+    assert np.isnan(h_n[1]).all()
+    assert (output[2, 3] == (1 if nonlinearity == "tanh" else np.inf)).all()
+    for untouched in (np.s_[0], np.s_[3], np.s_[1, :2], np.s_[2, :3]):
+        assert_agrees(backend, output[untouched], clean[untouched])
+
+
+def test_no_step_reads_no_weight(backend: str, dtype: Any) -> None:
+    arguments = RnnCase("idle", 3, 4, 5, 6, "zeros").arguments(dtype)
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        arguments[name][...] = np.nan
+    output, h_n = forward(arguments)
+    assert not output.any()
+    assert_same_bits(h_n, arguments["h_0"])
+
+
+# --- the same row, the same bits -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", [*(RnnCase(k, 14, 9, 21, 37, k) for k in LENGTHS), TILED], ids=str)
+@both_nonlinearities
+@both_directions
+def test_a_row_alone_equals_the_row_in_a_padded_batch(
+    backend: str, dtype: Any, case: RnnCase, nonlinearity: Any, reverse: bool
+) -> None:
+    arguments = case.arguments(dtype)
+    output, h_n = forward(arguments, nonlinearity=nonlinearity, reverse=reverse)
+    lengths = arguments.pop("lengths")
+    for b in range(case.batch):
+        n = case.steps if lengths is None else lengths[b]
+        row = arguments | {"x": arguments["x"][b : b + 1, :n], "h_0": arguments["h_0"][b : b + 1]}
+        alone, last = forward(row, nonlinearity=nonlinearity, reverse=reverse)
+        assert_agrees(backend, alone[0], output[b, :n])
+        assert_agrees(backend, last[0], h_n[b])
+
+
+@both_directions
+def test_the_order_of_rows_does_not_show(backend: str, dtype: Any, reverse: bool) -> None:
+    arguments = RnnCase("order", 14, 9, 21, 37).arguments(dtype)
+    output, h_n = forward(arguments, reverse=reverse)
+    order = np.random.default_rng(0).permutation(14)
+    moved = arguments | {name: arguments[name][order] for name in ("x", "h_0", "lengths")}
+    moved_output, moved_h_n = forward(moved, reverse=reverse)
+    assert_agrees(backend, moved_output, output[order])
+    assert_agrees(backend, moved_h_n, h_n[order])
+
+
+@both_directions
+def test_one_step_at_a_time_equals_all_at_once(backend: str, dtype: Any, reverse: bool) -> None:
+    arguments = RnnCase("steps", 5, 11, 21, 37, "no_lengths").arguments(dtype)
+    output, h_n = forward(arguments, reverse=reverse)
+    state = arguments.pop("h_0")
+    for t in reversed(range(11)) if reverse else range(11):
+        step, state = forward(arguments | {"x": arguments["x"][:, t : t + 1], "h_0": state})
+        assert_agrees(backend, step[:, 0], output[:, t])
+    assert_agrees(backend, state, h_n)
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_input_layouts(backend: str, dtype: Any, name: str, layout: str) -> None:
+    arguments = LAYOUT_CASE.arguments(dtype)
+    arguments["x"] = np.nan_to_num(arguments["x"])  # lengths repeated by "broadcast" read padding
+    laid_out = LAYOUTS[layout](arguments[name])
+    arguments[name] = laid_out.astype(laid_out.dtype.newbyteorder("="), order="C")
+    expected = forward(arguments)
+    for actual, wanted in zip(forward(arguments | {name: laid_out}), expected, strict=True):
+        assert_agrees(backend, actual, wanted)
+
+
+@pytest.mark.parametrize("layout", [k for k in WRITEABLE_LAYOUTS if k != "byte_swapped"])
+@both_directions
+def test_out_layouts(backend: str, dtype: Any, layout: str, reverse: bool) -> None:
+    arguments = LAYOUT_CASE.arguments(dtype)
+    expected = forward(arguments, reverse=reverse)
+    out = WRITEABLE_LAYOUTS[layout](np.full(expected[0].shape, np.nan, dtype))
+    with writes_only(out):
+        output, h_n = forward(arguments, reverse=reverse, out=out)
+        assert output is out
+        assert_agrees(backend, output, expected[0])
+        assert_agrees(backend, h_n, expected[1])
+
+
+def test_the_final_state_is_fresh(backend: str, dtype: Any) -> None:
+    arguments = RnnCase("idle", 3, 4, 5, 6, "zeros").arguments(dtype)
+    output, h_n = forward(arguments)
+    assert not np.shares_memory(h_n, output)
+    assert not np.shares_memory(h_n, arguments["h_0"])
+    h_n[...] = 7
+    assert not (arguments["h_0"] == 7).any()
+
+
+@pytest.mark.parametrize("name", ["x", "weight_ih", "weight_hh", "bias_ih", "h_0"])
+def test_out_overlapping_an_input(backend: str, dtype: Any, name: str) -> None:
+    arguments = RnnCase("overlap", 4, 6, 5, 5).arguments(dtype)
+    expected = forward(arguments)
+    memory = np.zeros(130, dtype)
+    overlapping = memory[3 : 3 + arguments[name].size].reshape(arguments[name].shape)
+    overlapping[...] = arguments[name]
+    actual = forward(arguments | {name: overlapping}, out=memory[:120].reshape(4, 6, 5))
+    for got, wanted in zip(actual, expected, strict=True):
+        assert_agrees(backend, got, wanted)
+
+
+def test_out_overlapping_the_lengths(backend: str) -> None:
+    arguments = RnnCase("overlap", 4, 6, 5, 5).arguments(np.float64)
+    expected = forward(arguments)
+    memory = np.zeros(120)
+    lengths = memory[50:54].view(np.int64)
+    lengths[...] = arguments["lengths"]
+    output, _ = forward(arguments | {"lengths": lengths}, out=memory.reshape(4, 6, 5))
+    assert_agrees(backend, output, expected[0])
+
+
+def guarded_calls(dtype: Any, before: bool) -> Iterator[tuple[RnnCase, dict[str, Any]]]:
+    """Yield arguments whose every array touches an unmapped page, for all widths up to 130."""
+    for size in range(131):
+        for inputs, hidden in ((size, 3), (3, size)):
+            case = RnnCase("guarded", 1 + size % 8, 2, inputs, hidden, "full")
+            arguments = case.arguments(dtype)
+            yield case, {name: guarded(a, before=before) for name, a in arguments.items()}
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["end", "start"])
+def test_stays_inside_its_arrays(backend: str, dtype: Any, before: bool) -> None:
+    # One level below the public function, which would allocate h_n without a guard.
+    for case, arguments in guarded_calls(dtype, before):
+        output = guarded(np.zeros((case.batch, 2, case.hidden), dtype), before=before)
+        h_n = guarded(np.zeros((case.batch, case.hidden), dtype), before=before)
+        inputs = [arguments[name] for name in ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        lengths, h_0 = arguments["lengths"], arguments["h_0"]
+        _backend.current().rnn_forward(*inputs, lengths, h_0, "tanh", False, output, h_n)
+        assert_close(h_n, reference_rnn(*inputs, lengths=lengths, h_0=h_0)[1])
+        assert_same_bits(output[:, -1], h_n)
+
+
+@pytest.mark.slow
+@pytest.mark.skip_under("tsan", "asan")
+def test_strides_beyond_2_31_elements(core: Any) -> None:
+    arguments = RnnCase("far", 2, 3, 4, 5, "no_lengths").arguments(np.float32)
+    memory = np.zeros(2**31 + 99, np.float32)  # mapped when touched
+    far = np.lib.stride_tricks.as_strided(memory, (2, 3, 4), (2**33, 16, 4))
+    far[...] = arguments["x"]
+    for actual, expected in zip(forward(arguments | {"x": far}), forward(arguments), strict=True):
+        assert_same_bits(actual, expected)
+
+
+# --- any arguments at all ----------------------------------------------------------------------
+
+
+@given(
+    sizes=st.tuples(st.integers(0, 9), st.integers(0, 6), st.integers(0, 9), st.integers(0, 40)),
+    optional=st.sets(st.sampled_from(["bias_ih", "bias_hh", "h_0"])),
+    layout=st.sampled_from(sorted(WRITEABLE_LAYOUTS)),
+    nonlinearity=st.sampled_from(["tanh", "relu"]),
+    reverse=st.booleans(),
+    data=st.data(),
+)
+def test_anything_equals_the_definition(
+    backend: str,
+    sizes: tuple[int, int, int, int],
+    optional: set[str],
+    layout: str,
+    nonlinearity: Any,
+    reverse: bool,
+    data: st.DataObject,
+) -> None:
+    batch, steps, _, _ = sizes
+    arguments = RnnCase("any", *sizes, "no_lengths", tuple(sorted(optional))).arguments("f4")
+    length = st.integers(0, steps)
+    lengths = data.draw(st.none() | st.lists(length, min_size=batch, max_size=batch))
+    arguments["lengths"] = None if lengths is None else np.array(lengths, np.int64)
+    arguments["x"][padding(arguments["lengths"], batch, steps)] = np.nan
+    expected = reference_rnn(**arguments, nonlinearity=nonlinearity, reverse=reverse)
+    laid_out = {k: v if v is None else WRITEABLE_LAYOUTS[layout](v) for k, v in arguments.items()}
+    actual = forward(laid_out, nonlinearity=nonlinearity, reverse=reverse)
+    for got, wanted in zip(actual, expected, strict=True):
+        assert_close(got, wanted)

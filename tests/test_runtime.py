@@ -1,0 +1,638 @@
+"""Backends, instruction sets, threads, processes and interrupts."""
+
+import contextvars
+import gc
+import itertools
+import math
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+import embedrnn as er
+from cases import CORE, ISAS, RnnCase, assert_same_bits, values
+
+needs_core = pytest.mark.skipif(CORE is None, reason="the compiled core is not built")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+no_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+THREADS = (1, 2, 3, 8)
+
+# Enough work to be divided among threads, and enough indices for more than one block of them.
+BIG_ROWS, BIG_COLS = 150_000, 64
+BIG_TABLE = values((5000, BIG_COLS), "f4")
+BIG_IDS = np.random.default_rng(0).integers(-5000, 5000, BIG_ROWS)
+BIG_UPDATES = values((BIG_ROWS, BIG_COLS), "f4", seed=1)
+BIG_VECTOR_UPDATES = values((1_000_000,), "f8", seed=1)
+BIG_RNN = RnnCase("big", 64, 32, 64, 64).arguments(np.float32)
+ONE_SEQUENCE = RnnCase("one", 1, 300, 256, 256, "full").arguments(np.float32)
+
+Operation = Callable[[], tuple[np.ndarray, ...]]
+
+
+def big_gather() -> tuple[np.ndarray, ...]:
+    return (er.gather(BIG_TABLE, BIG_IDS),)
+
+
+def big_scatter_add() -> tuple[np.ndarray, ...]:
+    return (er.scatter_add(BIG_TABLE[:500].copy(), BIG_IDS % 500 // 3, BIG_UPDATES),)
+
+
+def big_vector_scatter_add() -> tuple[np.ndarray, ...]:
+    target, indices = BIG_TABLE.ravel()[:3000].copy(), np.arange(1_000_000) % 2999
+    return (er.scatter_add(target, indices, BIG_VECTOR_UPDATES),)
+
+
+def big_rnn_forward() -> tuple[np.ndarray, ...]:
+    return er.rnn_forward(**BIG_RNN)
+
+
+def big_one_sequence() -> tuple[np.ndarray, ...]:
+    return er.rnn_forward(**ONE_SEQUENCE)
+
+
+ROW_OPERATIONS = (big_gather, big_scatter_add, big_vector_scatter_add)
+OPERATIONS = (*ROW_OPERATIONS, big_rnn_forward, big_one_sequence)
+operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda f: f.__name__)
+
+# For code that runs in a process of its own.
+BIG_CALLS = """
+    import numpy as np
+    import embedrnn as er
+
+    def big_calls():
+        rng = np.random.default_rng(0)
+        ids = rng.integers(0, 500, 60_000)
+        table = rng.standard_normal((500, 64), np.float32)
+        rows = er.gather(table, ids)
+        sums = er.scatter_add(np.zeros_like(table), ids, rows)
+        x = rows[:2048].reshape(64, 32, 64)
+        weight = table[:64] / 8
+        output, h_n = er.rnn_forward(x, weight, weight, lengths=np.arange(64) // 2)
+        return b"".join(a.tobytes() for a in (rows, sums, output, h_n))
+"""
+
+
+# --- threads -----------------------------------------------------------------------------------
+
+
+@operation
+def test_threads_do_not_show_in_the_bits(core: Any, operation: Operation) -> None:
+    er.set_num_threads(1)
+    expected = operation()
+    for threads in THREADS[1:]:
+        er.set_num_threads(threads)
+        for actual, wanted in zip(operation(), expected, strict=True):
+            assert_same_bits(actual, wanted)
+
+
+@pytest.mark.parametrize("operation", ROW_OPERATIONS, ids=lambda f: f.__name__)
+def test_big_calls_have_the_bits_of_numpy(core: Any, operation: Operation) -> None:
+    with er.use_backend("numpy"):
+        expected = operation()
+    assert_same_bits(operation()[0], expected[0])
+
+
+@operation
+def test_fused_multiply_add_gives_the_same_bits_everywhere(operation: Operation) -> None:
+    fused = [isa for isa in ISAS if isa != "baseline"]
+    if len(fused) < 2:
+        pytest.skip("needs two instruction sets with fused multiply-add")
+    before, results = er.config()["isa"], []
+    assert CORE is not None
+    with er.use_backend("native"):
+        for isa in fused:
+            CORE.set_isa(isa)
+            results.append(operation())
+    CORE.set_isa(before)
+    for actual, wanted in zip(results[1], results[0], strict=True):
+        assert_same_bits(actual, wanted)
+
+
+def test_number_of_threads(backend: str) -> None:
+    for n in (1, 3, np.int64(2)):
+        er.set_num_threads(n)
+        assert er.get_num_threads() == (1 if backend == "numpy" else n)
+        assert er.config()["threads"] == er.get_num_threads()
+
+
+BAD_IDS = {
+    "first": [0],
+    "last": [BIG_ROWS - 1],
+    "middle": [BIG_ROWS // 2],
+    "two": [BIG_ROWS // 3, BIG_ROWS - 7],
+    "all": range(BIG_ROWS),
+}
+
+
+@pytest.mark.parametrize("where", BAD_IDS.values(), ids=BAD_IDS)
+@pytest.mark.parametrize("threads", THREADS)
+def test_a_bad_index_in_any_chunk_writes_nothing(core: Any, where: Any, threads: int) -> None:
+    er.set_num_threads(threads)
+    indices = np.arange(BIG_ROWS) % 500
+    indices[list(where)] = 500
+    table, out = np.ones((500, BIG_COLS), np.float32), np.full((BIG_ROWS, BIG_COLS), 7, np.float32)
+    message = rf"^index 500 at position {where[0]} is out of range"
+    with pytest.raises(IndexError, match=message):
+        er.gather(table, indices, out=out)
+    with pytest.raises(IndexError, match=message):
+        er.scatter_add(table, indices, out)
+    assert (out == 7).all()
+    assert (table == 1).all()
+    er.gather(table, indices % 500, out=out)
+    assert (out == 1).all()
+
+
+def test_python_threads_at_once(backend: str) -> None:
+    expected = [operation() for operation in OPERATIONS]
+    contexts = [contextvars.copy_context() for _ in range(8)]
+    start = threading.Barrier(8)
+
+    def work(i: int) -> list[tuple[np.ndarray, ...]]:
+        start.wait(timeout=60)
+        return [OPERATIONS[(i + k) % len(OPERATIONS)]() for k in range(2)]
+
+    with ThreadPoolExecutor(8) as executor:
+        futures = [executor.submit(context.run, work, i) for i, context in enumerate(contexts)]
+    for i, future in enumerate(futures):
+        for k, results in enumerate(future.result()):
+            for actual, wanted in zip(results, expected[(i + k) % len(OPERATIONS)], strict=True):
+                assert_same_bits(actual, wanted)
+
+
+def test_setting_threads_while_another_thread_computes(core: Any) -> None:
+    expected = big_rnn_forward()
+    with ThreadPoolExecutor(1) as executor:
+        context = contextvars.copy_context()
+        future = executor.submit(context.run, lambda: [big_rnn_forward() for _ in range(20)])
+        for threads in itertools.cycle(THREADS):
+            er.set_num_threads(threads)
+            big_gather()
+            if future.done():
+                break
+    for result in future.result():
+        for actual, wanted in zip(result, expected, strict=True):
+            assert_same_bits(actual, wanted)
+
+
+@needs_core
+@linux_only
+def test_workers_start_when_needed_and_sleep_when_idle(run_python: Any) -> None:
+    code = """
+        import os, time
+
+        def threads():
+            return len(os.listdir("/proc/self/task"))
+
+        before = threads()
+        er.set_num_threads(1)
+        big_calls()
+        assert threads() == before
+        er.set_num_threads(4)
+        er.gather(np.zeros((3, 2)), [1])
+        assert threads() == before, "a small call started threads"
+        big_calls()
+        assert threads() == before + 3, (before, threads())
+        burnt = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - burnt < 0.1
+    """
+    run_python(BIG_CALLS, code)
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"EMBEDRNN_NUM_THREADS": "3"}, 3),
+        ({"OMP_NUM_THREADS": "2"}, 2),
+        ({"OMP_NUM_THREADS": "5,2"}, 5),
+        ({"EMBEDRNN_NUM_THREADS": "3", "OMP_NUM_THREADS": "2"}, 3),
+        ({"EMBEDRNN_NUM_THREADS": "", "OMP_NUM_THREADS": "2"}, 2),
+    ],
+    ids=str,
+)
+@needs_core
+def test_threads_from_the_environment(run_python: Any, env: dict[str, str], expected: int) -> None:
+    done = run_python("import embedrnn as er; print(er.get_num_threads())", env=env)
+    assert int(done.stdout) == expected
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "2.5", "3x", " ", "99999999999999999999"])
+@needs_core
+def test_a_bad_number_of_threads_in_the_environment(run_python: Any, text: str) -> None:
+    code = """
+        import embedrnn as er
+        try:
+            er.get_num_threads()
+        except ValueError as error:
+            print(error)
+    """
+    done = run_python(code, env={"EMBEDRNN_NUM_THREADS": text})
+    assert "EMBEDRNN_NUM_THREADS must be" in done.stdout
+    assert f"'{text}'" in done.stdout
+
+
+@needs_core
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no CPU affinity here")
+def test_threads_follow_the_cpus_of_the_process(run_python: Any) -> None:
+    code = """
+        import os
+        import embedrnn as er
+
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        print(er.get_num_threads())
+    """
+    assert int(run_python(code).stdout) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skip_under("asan", "tsan")
+def test_no_fight_with_blas_threads(core: Any) -> None:
+    if er.get_num_threads() < 2:
+        pytest.skip("needs two CPUs")
+    matrix = values((256, 256), "f4")
+    table, indices = values((30_000, 64), "f4"), np.arange(30_000)[::-1].copy()
+    out = np.empty_like(table)
+
+    def multiply() -> None:
+        matrix @ matrix
+
+    def gather() -> None:
+        er.gather(table, indices, out=out)
+
+    def seconds(*parts: Callable[[], None]) -> float:
+        start = time.perf_counter()
+        for _ in range(30):
+            for part in parts:
+                part()
+        return time.perf_counter() - start
+
+    rounds = [(seconds(multiply), seconds(gather), seconds(multiply, gather)) for _ in range(5)]
+    product, copy, in_turn = map(min, zip(*rounds, strict=True))
+    assert in_turn <= 3 * (product + copy)
+
+
+# --- backends and instruction sets ---------------------------------------------------------------
+
+
+def test_config(backend: str) -> None:
+    config = er.config()
+    assert set(config) == {"backend", "isa", "isas", "threads", "version", "asserts"}
+    name, _, isa = backend.partition("-")
+    assert (config["backend"], config["isa"]) == (name, isa or None)
+    assert config["isas"] == (ISAS if name == "native" else [])
+    assert config["threads"] >= 1
+    assert config["version"] == er.__version__
+    assert isinstance(config["asserts"], bool)
+
+
+def test_use_backend_nests_and_ends_with_its_block() -> None:
+    before = er.config()["backend"]
+    with er.use_backend("numpy"):
+        assert er.config()["backend"] == "numpy"
+        if CORE is not None:
+            with er.use_backend("native"):
+                assert er.config()["backend"] == "native"
+            assert er.config()["backend"] == "numpy"
+        with pytest.raises(KeyError), er.use_backend("numpy"):
+            raise KeyError
+    assert er.config()["backend"] == before
+
+
+def test_use_backend_is_for_one_thread(core: Any) -> None:
+    inside: list[str] = []
+    with er.use_backend("numpy"):
+        thread = threading.Thread(target=lambda: inside.append(er.config()["backend"]))
+        thread.start()
+        thread.join()
+    with ThreadPoolExecutor(1) as executor:
+        assert inside == [executor.submit(lambda: er.config()["backend"]).result()]
+
+
+@needs_core
+def test_forced_isa(run_python: Any, native: str) -> None:
+    code = "import embedrnn as er; print(er.config()['isa'])"
+    assert run_python(code, env={"EMBEDRNN_ISA": native}).stdout.strip() == native
+
+
+@needs_core
+@pytest.mark.parametrize("name", ["sse9", "AVX2", "avx2 ", "neon", "avx512"])
+def test_unknown_or_unsupported_isa_is_an_import_error(run_python: Any, name: str) -> None:
+    if name in ISAS:
+        pytest.skip("this machine has it")
+    done = run_python("import embedrnn", env={"EMBEDRNN_ISA": name}, check=False)
+    assert done.returncode == 1
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("ImportError")
+    for part in ("EMBEDRNN_ISA", f"'{name}'", *ISAS):
+        assert part in message
+
+
+def test_set_isa_refuses_unknown_names(core: Any) -> None:
+    before = core.get_isa()
+    with pytest.raises(ValueError, match="'sse9'"):
+        core.set_isa("sse9")
+    assert core.get_isa() == before
+
+
+NO_CORE = "import sys; sys.modules['embedrnn._core'] = None\n"
+BROKEN_CORE = """
+import importlib.abc, importlib.machinery, sys
+
+class Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path, target=None):
+        if name == "embedrnn._core":
+            return importlib.machinery.ModuleSpec(name, self)
+    def exec_module(self, module):
+        import no_such_dependency
+
+sys.meta_path.insert(0, Broken())
+"""
+PRINT_BACKEND = "import embedrnn as er; print(er.config()['backend'])"
+
+
+def test_numpy_stands_in_for_an_absent_core(run_python: Any) -> None:
+    assert run_python(NO_CORE + PRINT_BACKEND).stdout.strip() == "numpy"
+
+
+def test_an_absent_core_is_an_error_if_asked_for(run_python: Any) -> None:
+    done = run_python(NO_CORE + PRINT_BACKEND, env={"EMBEDRNN_BACKEND": "native"}, check=False)
+    assert done.returncode == 1
+    assert "ImportError" in done.stderr
+    assert "embedrnn._core" in done.stderr.strip().splitlines()[-1]
+
+
+def test_a_core_that_fails_to_import_is_an_error(run_python: Any) -> None:
+    done = run_python(BROKEN_CORE + PRINT_BACKEND, check=False)
+    assert done.returncode == 1
+    assert "no_such_dependency" in done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["numpy", pytest.param("native", marks=needs_core)])
+def test_backend_from_the_environment(run_python: Any, name: str) -> None:
+    assert run_python(PRINT_BACKEND, env={"EMBEDRNN_BACKEND": name}).stdout.strip() == name
+
+
+def test_unknown_backend_in_the_environment(run_python: Any) -> None:
+    done = run_python(PRINT_BACKEND, env={"EMBEDRNN_BACKEND": "cuda"}, check=False)
+    assert done.returncode == 1
+    assert "'cuda'" in done.stderr.strip().splitlines()[-1]
+
+
+# --- processes ---------------------------------------------------------------------------------
+
+FORK = """
+    import os, sys, threading, time
+
+    def keep_calling():
+        while not stop.is_set():
+            big_calls()
+
+    expected, stop = big_calls(), threading.Event()
+    worker = threading.Thread(target=keep_calling)
+    if BUSY:
+        worker.start()
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if big_calls() == expected else 3)
+        deadline = time.monotonic() + 10
+        while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(child, 9)
+                os._exit(4)
+            time.sleep(0.005)
+        assert done[1] == 0, done
+    stop.set()
+    assert big_calls() == expected
+"""
+
+# Python 3.12 warns of what these tests are about: a fork while other threads run.
+NO_FORK_WARNING = ("-W", "ignore::DeprecationWarning")
+
+
+@no_fork
+@pytest.mark.parametrize("threads", ["1", "8"])
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_fork_after_use(run_python: Any, threads: str, busy: bool) -> None:
+    run_python(
+        BIG_CALLS,
+        f"BUSY = {busy}",
+        FORK,
+        options=NO_FORK_WARNING,
+        env={"EMBEDRNN_NUM_THREADS": threads},
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(run_python: Any, method: str) -> None:
+    code = f"""
+        import multiprocessing
+
+        big_calls()
+        context = multiprocessing.get_context({method!r})
+        arguments = np.ones((64, 32, 64)), np.eye(64), np.eye(64) / 2
+        output, _ = er.rnn_forward(*arguments)
+        with context.Pool(2) as pool:
+            calls = [pool.apply_async(er.rnn_forward, arguments) for _ in range(4)]
+            for call in calls:
+                assert np.array_equal(call.get(20)[0], output)
+    """
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip("not on this system")
+    run_python(BIG_CALLS, code, options=NO_FORK_WARNING)
+
+
+EXITS = {
+    "after_a_call": "big_calls(); sys.exit(0)",
+    "in_atexit": "import atexit; atexit.register(big_calls)",
+    "daemon_thread_in_a_call": """
+    def keep_calling():
+        while True:
+            er.rnn_forward(np.ones((64, 500, 64)), np.eye(64), np.eye(64))
+
+    threading.Thread(target=keep_calling, daemon=True).start()
+    time.sleep(0.3)
+    sys.exit(0)
+    """,
+}
+
+
+@pytest.mark.parametrize("code", EXITS.values(), ids=EXITS)
+@pytest.mark.parametrize("options", [(), ("-X", "dev")], ids=["plain", "dev"])
+def test_exit_with_a_live_pool(run_python: Any, code: str, options: tuple[str, ...]) -> None:
+    start = "import sys, threading, time\nbig_calls()"
+    env = {"EMBEDRNN_NUM_THREADS": "4"}
+    run_python(BIG_CALLS, start, code, options=options, env=env, timeout=20)
+
+
+@pytest.mark.skip_under("asan", "tsan")
+def test_development_mode_has_nothing_to_say(run_python: Any) -> None:
+    done = run_python(BIG_CALLS, "big_calls()", options=("-X", "dev", "-W", "error"))
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skip_under("asan", "tsan")
+def test_import_is_fast(run_python: Any) -> None:
+    def microseconds() -> int:
+        done = run_python("import numpy, embedrnn", options=("-X", "importtime"))
+        lines = (line.split("|") for line in done.stderr.splitlines())
+        return next(int(line[1]) for line in lines if line[2].strip() == "embedrnn")
+
+    assert any(microseconds() < 10_000 for _ in range(10))
+
+
+# --- interrupts and memory -----------------------------------------------------------------------
+
+LONG_CALLS = {
+    "rnn_forward": "er.rnn_forward(np.zeros((64, 3000, 512), np.float32), weight, weight)",
+    "one_sequence": "er.rnn_forward(np.zeros((1, 200_000, 512), np.float32), weight, weight)",
+    "scatter_add": "er.scatter_add(np.zeros((9, 1024)), np.zeros(10**7, np.int8), np.ones(1024))",
+    "gather": "er.gather(row, np.zeros(10**6, np.int8))",
+}
+
+
+@pytest.mark.slow
+@needs_core
+@pytest.mark.parametrize("call", LONG_CALLS.values(), ids=LONG_CALLS)
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.skip_under("asan", "tsan")
+def test_ctrl_c_is_noticed(run_python: Any, call: str, threads: str) -> None:
+    # Called again and again, so that a fast machine is inside a call too when the signal comes.
+    code = f"""
+        import os, signal, threading, time
+
+        weight, row = np.zeros((512, 512), np.float32), np.zeros((1, 1024), np.float32)
+        sent = []
+
+        def interrupt():
+            sent.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Timer(0.2, interrupt).start()
+        try:
+            while True:
+                {call}
+        except KeyboardInterrupt:
+            waited = time.perf_counter() - sent[0]
+        print(waited)
+        assert big_calls() == big_calls()
+    """
+    done = run_python(BIG_CALLS, code, env={"EMBEDRNN_NUM_THREADS": threads})
+    assert float(done.stdout) < 0.5
+
+
+HUGE_CALLS = {
+    "gather": "er.gather(np.zeros((1, 4096)), np.zeros(10**7, np.int8))",
+    "scatter_add": "er.scatter_add(np.zeros(5), broadcast(np.int8(0), 2**33), 1.0)",
+    "output": "er.rnn_forward(broadcast(one, (1, 10**9, 1)), np.eye(99, 1), np.eye(99))",
+}
+HUGE_WEIGHT = "er.rnn_forward(np.ones((1, 1, 1)), broadcast(one, (n, 1)), broadcast(one, (n, n)))"
+
+
+@needs_core
+@pytest.mark.skip_under("asan", "tsan")
+@pytest.mark.parametrize("backend_name", ["numpy", "native"])
+@pytest.mark.parametrize("call", [*HUGE_CALLS.values(), HUGE_WEIGHT], ids=[*HUGE_CALLS, "weight"])
+def test_memory_error(run_python: Any, call: str, backend_name: str) -> None:
+    pytest.importorskip("resource")
+    if call is HUGE_WEIGHT and backend_name == "numpy":
+        pytest.skip("NumPy multiplies by repeated elements without a copy, and takes minutes")
+    code = f"""
+        import resource
+
+        n, one, broadcast = 200_000, np.ones(()), np.broadcast_to
+        expected = big_calls()
+        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, resource.RLIM_INFINITY))
+        try:
+            {call}
+        except MemoryError:
+            print("MemoryError")
+        assert big_calls() == expected
+    """
+    done = run_python(BIG_CALLS, code, env={"EMBEDRNN_BACKEND": backend_name})
+    assert done.stdout.strip() == "MemoryError"
+
+
+def test_sizes_whose_product_overflows(backend: str) -> None:
+    x = np.broadcast_to(np.float32(1), (2**30, 2**30, 1))
+    with pytest.raises((ValueError, MemoryError)):
+        er.rnn_forward(x, np.ones((8, 1), np.float32), np.ones((8, 8), np.float32))
+
+
+def test_references_are_given_back(backend: str) -> None:
+    arguments = RnnCase("small", 3, 4, 5, 6).arguments(np.float32)
+    table, indices, updates = values((5, 3), "f4"), np.array([1, 4]), values((2, 3), "f4")
+    out, output = np.zeros_like(updates), np.zeros((3, 4, 6), np.float32)
+    held = [*arguments.values(), table, indices, updates, out, output]
+    gc.collect()
+    before = [sys.getrefcount(array) for array in held]
+    for _ in range(5):
+        er.gather(table, indices)
+        er.gather(table, indices, out=out)
+        er.scatter_add(table, indices, updates)
+        er.rnn_forward(**arguments)
+        er.rnn_forward(**arguments, out=output)
+    assert [sys.getrefcount(array) for array in held] == before
+
+
+@linux_only
+@pytest.mark.slow
+@pytest.mark.skip_under("asan", "tsan")
+def test_memory_does_not_grow(core: Any) -> None:
+    def resident() -> int:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def calls(n: int) -> None:
+        arguments = RnnCase("small", 3, 4, 50, 60).arguments(np.float32)
+        table, indices = values((5, 300), "f4"), np.array([1, 4, 4])
+        for _ in range(n):
+            er.scatter_add(table, indices, er.gather(table, indices) * 0)
+            er.rnn_forward(**arguments)
+
+    calls(1000)
+    before = resident()
+    calls(10_000)
+    assert resident() - before < 4 << 20
+
+
+# --- the floating-point state --------------------------------------------------------------------
+
+
+def test_import_leaves_subnormal_numbers_alone(run_python: Any) -> None:
+    before = """
+        import numpy as np
+
+        tiny = np.float32(1e-39)
+        assert tiny * np.float32(1) == tiny
+    """
+    after = """
+        assert tiny * np.float32(1) == tiny
+        big_calls()
+        assert tiny * np.float32(1) == tiny
+    """
+    run_python(before, BIG_CALLS, after)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_subnormal_numbers_flow_in_every_thread(backend: str, dtype: Any, threads: int) -> None:
+    er.set_num_threads(threads)
+    tiny = np.finfo(dtype).smallest_subnormal
+    x = (np.arange(64 * 200 * 16) % 1000 * tiny).astype(dtype).reshape(64, 200, 16)
+    identity, zeros = np.eye(16, dtype=dtype), np.zeros((16, 16), dtype)
+    output, _ = er.rnn_forward(x, identity, zeros, nonlinearity="relu")
+    assert_same_bits(output, x)
+    rows = x.reshape(-1, 16)
+    sums = er.scatter_add(np.zeros((8, 16), dtype), np.arange(len(rows)) % 8, rows)
+    expected = math.fsum(rows[::8, 0].tolist())
+    assert sums[0, 0] == expected
+    assert dtype(tiny) * dtype(1) == tiny
