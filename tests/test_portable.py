@@ -46,6 +46,6 @@ def test_neon_gives_the_bits_of_every_isa_with_fma(neon_results: str, tmp_path: 
     with_fma = [isa for isa in config()["isas"] if isa in {"avx2", "avx512"}]
     if not with_fma:
         pytest.skip("this machine has no FMA")
-    assert neon_results.count("\n") == 10 + 32
+    assert neon_results.count("\n") == 10 + 80
     for isa in with_fma:
         assert output(here, isa) == neon_results

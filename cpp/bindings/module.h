@@ -6,6 +6,8 @@
 namespace embedrnn::bindings {
 
 void register_embedding(pybind11::module_& module);
+void register_gru(pybind11::module_& module);
+void register_lstm(pybind11::module_& module);
 void register_rnn(pybind11::module_& module);
 void register_runtime(pybind11::module_& module);
 

@@ -2,58 +2,31 @@
 
 #include <string_view>
 
-#include "bindings/arrays.h"
 #include "bindings/module.h"
+#include "bindings/recurrence.h"
 
 namespace embedrnn::bindings {
 namespace {
-
-template <class T>
-ops::RecurrenceArgs<T> recurrence_args(py::array& x,
-                                       const OptionalArray& lengths,
-                                       OptionalArray& h_0,
-                                       bool reverse,
-                                       py::array& output,
-                                       py::array& h_n) {
-  return {.x = sequence_view<const T>(x),
-          .lengths = lengths ? static_cast<const std::int64_t*>(lengths->data()) : nullptr,
-          .reverse = reverse,
-          .h_0 = matrix_view<const T>(h_0),
-          .output = sequence_view<T>(output),
-          .h_n = matrix_view<T>(h_n)};
-}
 
 void rnn_forward(py::array x,
                  py::array weight_ih,
                  py::array weight_hh,
                  OptionalArray bias_ih,
                  OptionalArray bias_hh,
-                 const OptionalArray& lengths,
+                 OptionalArray lengths,
                  OptionalArray h_0,
                  std::string_view nonlinearity,
                  bool reverse,
                  py::array output,
                  py::array h_n) {
   assert(nonlinearity == "tanh" || nonlinearity == "relu");
-  const auto run = [&]<class T>(T) {
-    const ops::RnnArgs<T> args{.sequence =
-                                   recurrence_args<T>(x, lengths, h_0, reverse, output, h_n),
-                               .weight_ih = matrix_view<const T>(weight_ih),
-                               .weight_hh = matrix_view<const T>(weight_hh),
-                               .bias_ih = vector_view<const T>(bias_ih),
-                               .bias_hh = vector_view<const T>(bias_hh),
-                               .nonlinearity = nonlinearity == "relu" ? ops::Nonlinearity::kRelu
-                                                                      : ops::Nonlinearity::kTanh};
-    without_gil([&] {
-      ops::rnn_forward(args);
-      return true;
-    });
-  };
-  if (holds<double>(x)) {
-    run(double{});
-  } else {
-    run(float{});
-  }
+  const auto activation =
+      nonlinearity == "relu" ? ops::Nonlinearity::kRelu : ops::Nonlinearity::kTanh;
+  CellArrays arrays{x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, h_0, reverse, output, h_n};
+  arrays.dispatch([](auto&) {},
+                  [&](const auto& sequence, const auto& weights) {
+                    ops::rnn_forward(sequence, weights, activation);
+                  });
 }
 
 }  // namespace

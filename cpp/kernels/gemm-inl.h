@@ -80,15 +80,13 @@ store_tile(const Vec<T> (&acc)[Rows][Vectors], T* p, std::ptrdiff_t row_stride) 
   }
 }
 
-// The input product of many (row, step) pairs at once. Panels outside, rows inside: a panel comes
-// from L2 once.
-template <class T>
-void affine(const AffineBlock<T>& a) noexcept {
+template <class T, int PanelVectors>
+void affine_panels(const AffineBlock<T>& a) noexcept {
   const std::ptrdiff_t stride = a.vectors * kLanes<T>;
-  for_panels<T, kPanelVectors>(
+  for_panels<T, PanelVectors>(
       a.weight, a.vectors, a.k, [&](auto v, std::ptrdiff_t first, const T* panel) {
         constexpr int kVectors = decltype(v)::value;
-        for_row_blocks<kBlockRows<kPanelVectors>>(a.m, [&](auto r, std::ptrdiff_t row) {
+        for_row_blocks<kBlockRows<PanelVectors>>(a.m, [&](auto r, std::ptrdiff_t row) {
           constexpr int kRows = decltype(r)::value;
           Vec<T> acc[kRows][kVectors];
           const T* inputs[kRows];
@@ -98,6 +96,13 @@ void affine(const AffineBlock<T>& a) noexcept {
           store_tile(acc, a.out + row * stride + first * kLanes<T>, stride);
         });
       });
+}
+
+// The input product of many (row, step) pairs at once. Panels outside, rows inside: a panel comes
+// from L2 once.
+template <class T>
+void affine(const AffineBlock<T>& a) noexcept {
+  panel_vectors(a.gates) == 3 ? affine_panels<T, 3>(a) : affine_panels<T, 4>(a);
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #pragma once
 
 #include "embedding-inl.h"
+#include "gru-inl.h"
+#include "lstm-inl.h"
 #include "rnn-inl.h"
 
 namespace embedrnn::kernels {
@@ -13,7 +15,11 @@ template <class T>
 constexpr RecurrentKernels<T> recurrent_kernels() {
   return {kLanes<T>,
           affine<T>,
-          rnn_step<T>,
+          rnn_step<T, tanh<T>>,
+          rnn_step<T, relu<T>>,
+          lstm_step<T>,
+          gru_step<T>,
+          gru_reset_before_step<T>,
           elementwise<T, exp<T>>,
           elementwise<T, sigmoid<T>>,
           elementwise<T, tanh<T>>};

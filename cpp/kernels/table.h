@@ -62,34 +62,39 @@ struct ScatterAddBlock {
   std::ptrdiff_t update_row_stride, update_col_stride;
 };
 
-// Packed weights: the (G*H, K) matrix as panels. A panel holds the weights of up to kPanelVectors
-// vectors of outputs for every k in turn: [k][vector][lane]. Vectors are counted unit-vector first,
-// gate second, so that the gates of the same units lie side by side and meet in registers. The last
+// Packed weights: the (G*H, K) matrix as panels. A panel holds the weights of a few vectors of
+// outputs for every k in turn: [k][vector][lane]. Vectors are counted unit-vector first, gate
+// second, so that the gates of the same units lie side by side and meet in registers. The last
 // lanes of a gate are zero where H is not a multiple of the vector width. ops/packing.h writes this
 // layout.
-inline constexpr int kPanelVectors = 4;
+constexpr std::ptrdiff_t panel_vectors(std::ptrdiff_t gates) { return gates == 3 ? 3 : 4; }
 
 // out[m] = bias + inputs[m] W, for m rows and all vectors.
 template <class T>
 struct AffineBlock {
   const T* const* inputs;  // m pointers to K elements each
-  std::ptrdiff_t m, k, vectors;
+  std::ptrdiff_t m, k, gates, vectors;
   const T* weight;  // packed
   const T* bias;    // (vectors * lanes)
   T* out;           // (m, vectors * lanes)
 };
 
-// One time step of an Elman cell for `rows` rows: h_next = act(projected + h_prev W_hh).
+// One time step of a cell for `rows` rows. A state row is `hidden` rounded up to whole vectors.
 template <class T>
-struct RnnStep {
-  std::ptrdiff_t rows, hidden, vectors;
-  const T* weight_hh;  // packed
-  const T* projected;  // (rows, vectors * lanes): the input product and the bias
-  const T* h_prev;     // (rows, vectors * lanes)
-  T* h_next;           // (rows, vectors * lanes), apart from h_prev
+struct CellStep {
+  std::ptrdiff_t rows, hidden;
+  const T*
+      weight_hh;  // packed; the reset-before GRU has two, of r and z and of n, one behind the other
+  const T* bias_hh;    // one state row: the recurrent bias of n in the reset-after GRU
+  const T* projected;  // (rows, gates * state row): the input product and the other biases
+  const T* h_prev;     // (rows, state row)
+  T* h_next;           // (rows, state row), apart from h_prev
+  T* c;                // (rows, state row): the cell state of the LSTM, in place
+  T* scratch;          // (rows, 2 state rows), for the reset-before GRU
   T* const* output;    // rows pointers to `hidden` elements each
-  bool relu;           // else tanh
 };
+template <class T>
+using StepKernel = void (*)(const CellStep<T>&) noexcept;
 
 template <class T>
 using Elementwise = void (*)(const T* x, std::ptrdiff_t n, T* out) noexcept;
@@ -106,7 +111,7 @@ template <class T>
 struct RecurrentKernels {
   std::ptrdiff_t lanes;  // elements of a vector
   void (*affine)(const AffineBlock<T>&) noexcept;
-  void (*rnn_step)(const RnnStep<T>&) noexcept;
+  StepKernel<T> rnn_tanh_step, rnn_relu_step, lstm_step, gru_step, gru_reset_before_step;
   Elementwise<T> exp, sigmoid, tanh;
 };
 

@@ -11,6 +11,7 @@ namespace embedrnn::ops {
 struct Packing {
   std::ptrdiff_t gates, hidden, lanes;
 
+  std::ptrdiff_t panel() const { return kernels::panel_vectors(gates); }
   std::ptrdiff_t vectors() const { return gates * ((hidden + lanes - 1) / lanes); }
   std::ptrdiff_t width() const {
     return vectors() * lanes;
@@ -34,9 +35,8 @@ void pack_weight(const Packing& packing, const MatrixView<const T>& weight, T* p
   const std::ptrdiff_t vectors = packing.vectors(), lanes = packing.lanes;
   std::fill_n(packed, packing.elements(weight.cols), T{0});
   for (std::ptrdiff_t v = 0; v < vectors; ++v) {
-    const std::ptrdiff_t panel = v / kernels::kPanelVectors * kernels::kPanelVectors;
-    const std::ptrdiff_t k_stride =
-        std::min<std::ptrdiff_t>(kernels::kPanelVectors, vectors - panel) * lanes;
+    const std::ptrdiff_t panel = v / packing.panel() * packing.panel();
+    const std::ptrdiff_t k_stride = std::min(packing.panel(), vectors - panel) * lanes;
     T* const to = packed + panel * lanes * weight.cols + (v - panel) * lanes;
     for (std::ptrdiff_t tile = 0; tile < weight.cols; tile += kTile) {
       const std::ptrdiff_t end = std::min(tile + kTile, weight.cols);
@@ -49,17 +49,20 @@ void pack_weight(const Packing& packing, const MatrixView<const T>& weight, T* p
   }
 }
 
-// Packs the sum of up to two biases of gates * hidden elements; an absent one has no data.
+// Packs a bias of gates * hidden elements, plus the first `b_rows` elements of another; an absent
+// one has no data.
 template <class T>
 void pack_bias(const Packing& packing,
                const VectorView<const T>& a,
                const VectorView<const T>& b,
+               std::ptrdiff_t b_rows,
                T* packed) {
   std::fill_n(packed, packing.width(), T{0});
   for (std::ptrdiff_t v = 0; v < packing.vectors(); ++v) {
     for (std::ptrdiff_t lane = 0; lane < packing.rows(v); ++lane) {
       const std::ptrdiff_t row = packing.first_row(v) + lane;
-      packed[v * packing.lanes + lane] = (a.data ? a(row) : T{0}) + (b.data ? b(row) : T{0});
+      const T from_b = b.data != nullptr && row < b_rows ? b(row) : T{0};
+      packed[v * packing.lanes + lane] = (a.data != nullptr ? a(row) : T{0}) + from_b;
     }
   }
 }

@@ -50,6 +50,7 @@ class Recurrence(NamedTuple):
     bias_hh: Array | None
     lengths: npt.NDArray[np.int64] | None
     h_0: Array | None
+    c_0: Array | None
     output: Array
     h_n: Array
 
@@ -113,7 +114,9 @@ def recurrence(
     lengths: npt.ArrayLike | None,
     h_0: npt.ArrayLike | None,
     out: Array | None,
+    *,
     gates: int = 1,
+    c_0: npt.ArrayLike | None = None,
 ) -> Recurrence:
     """Check the arguments of a recurrent cell with so many gates."""
     sequence = np.asarray(x)
@@ -124,7 +127,7 @@ def recurrence(
         raise TypeError(f"x must be float32 or float64, got {sequence.dtype}")
     batch, time, width = sequence.shape
     floats: dict[str, npt.ArrayLike | None] = {"weight_ih": weight_ih, "weight_hh": weight_hh}
-    floats |= {"bias_ih": bias_ih, "bias_hh": bias_hh, "h_0": h_0}
+    floats |= {"bias_ih": bias_ih, "bias_hh": bias_hh, "h_0": h_0, "c_0": c_0}
     given = {name: np.asarray(value) for name, value in floats.items() if value is not None}
     for name, array in given.items():
         if array.dtype.newbyteorder("=") != dtype:
@@ -149,6 +152,7 @@ def recurrence(
         optional("bias_hh", gates * hidden),
         None if lengths is None else _apart(_lengths(lengths, batch, time), out),
         optional("h_0", batch, hidden),
+        optional("c_0", batch, hidden),
         np.empty((batch, time, hidden), dtype) if out is None else out,
         np.empty((batch, hidden), dtype),
     )

@@ -32,3 +32,30 @@ def rnn_forward(
     output: _Array,
     h_n: _Array,
 ) -> None: ...
+def gru_forward(
+    x: _Array,
+    weight_ih: _Array,
+    weight_hh: _Array,
+    bias_ih: _Array | None,
+    bias_hh: _Array | None,
+    lengths: npt.NDArray[np.int64] | None,
+    h_0: _Array | None,
+    reset_after: bool,
+    reverse: bool,
+    output: _Array,
+    h_n: _Array,
+) -> None: ...
+def lstm_forward(
+    x: _Array,
+    weight_ih: _Array,
+    weight_hh: _Array,
+    bias_ih: _Array | None,
+    bias_hh: _Array | None,
+    lengths: npt.NDArray[np.int64] | None,
+    h_0: _Array | None,
+    c_0: _Array | None,
+    reverse: bool,
+    output: _Array,
+    h_n: _Array,
+    c_n: _Array,
+) -> None: ...

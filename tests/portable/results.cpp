@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "ops/embedding.h"
+#include "ops/gru.h"
+#include "ops/lstm.h"
 #include "ops/rnn.h"
 #include "runtime/isa.h"
 
@@ -36,41 +38,59 @@ std::uint64_t hash(const std::vector<T>& values) {
 }
 
 template <class T>
-void print_rnn(const char* dtype,
-               std::ptrdiff_t batch,
-               std::ptrdiff_t width,
-               std::ptrdiff_t hidden,
-               bool reverse) {
+void print_cells(const char* dtype,
+                 std::ptrdiff_t batch,
+                 std::ptrdiff_t width,
+                 std::ptrdiff_t hidden,
+                 bool reverse) {
   constexpr std::ptrdiff_t kTime = 9;
-  const auto x = numbers<T>(batch * kTime * width, 1), w_ih = numbers<T>(hidden * width, 2);
-  const auto w_hh = numbers<T>(hidden * hidden, 3), bias = numbers<T>(hidden, 4);
+  const auto x = numbers<T>(batch * kTime * width, 1), w_ih = numbers<T>(4 * hidden * width, 2);
+  const auto w_hh = numbers<T>(4 * hidden * hidden, 3), bias = numbers<T>(4 * hidden, 4);
   std::vector<std::int64_t> lengths;
   for (std::ptrdiff_t b = 0; b < batch; ++b) lengths.push_back(b * 5 % (kTime + 1));
-  for (const auto nonlinearity : {ops::Nonlinearity::kTanh, ops::Nonlinearity::kRelu}) {
+  const auto print = [&](const char* name, std::ptrdiff_t gates, bool cell_state, auto forward) {
     std::vector<T> output(static_cast<std::size_t>(batch * kTime * hidden));
-    std::vector<T> h_n(static_cast<std::size_t>(batch * hidden));
-    ops::rnn_forward(ops::RnnArgs<T>{
-        .sequence = {.x = {x.data(), batch, kTime, width, kTime * width, width, 1},
-                     .lengths = lengths.data(),
-                     .reverse = reverse,
-                     .h_0 = {},
-                     .output = {output.data(), batch, kTime, hidden, kTime * hidden, hidden, 1},
-                     .h_n = {h_n.data(), batch, hidden, hidden, 1}},
-        .weight_ih = {w_ih.data(), hidden, width, width, 1},
-        .weight_hh = {w_hh.data(), hidden, hidden, hidden, 1},
-        .bias_ih = {bias.data(), 1},
-        .bias_hh = {},
-        .nonlinearity = nonlinearity});
-    std::printf("rnn_forward %s B %td I %td H %td reverse %d %s: %016llx %016llx\n",
+    std::vector<T> h_n(static_cast<std::size_t>(batch * hidden)), c_n(h_n.size());
+    const ops::RecurrenceArgs<T> args{
+        .x = {x.data(), batch, kTime, width, kTime * width, width, 1},
+        .lengths = lengths.data(),
+        .reverse = reverse,
+        .h_0 = {},
+        .c_0 = {},
+        .output = {output.data(), batch, kTime, hidden, kTime * hidden, hidden, 1},
+        .h_n = {h_n.data(), batch, hidden, hidden, 1},
+        .c_n = {cell_state ? c_n.data() : nullptr, batch, hidden, hidden, 1}};
+    forward(args,
+            ops::CellWeights<T>{.weight_ih = {w_ih.data(), gates * hidden, width, width, 1},
+                                .weight_hh = {w_hh.data(), gates * hidden, hidden, hidden, 1},
+                                .bias_ih = {bias.data(), 1},
+                                .bias_hh = {bias.data(), 1}});
+    std::printf("%s %s B %td I %td H %td reverse %d: %016llx %016llx %016llx\n",
+                name,
                 dtype,
                 batch,
                 width,
                 hidden,
                 reverse,
-                nonlinearity == ops::Nonlinearity::kTanh ? "tanh" : "relu",
                 static_cast<unsigned long long>(hash(output)),
-                static_cast<unsigned long long>(hash(h_n)));
-  }
+                static_cast<unsigned long long>(hash(h_n)),
+                static_cast<unsigned long long>(hash(c_n)));
+  };
+  print("rnn tanh", 1, false, [](const auto& args, const auto& weights) {
+    ops::rnn_forward(args, weights, ops::Nonlinearity::kTanh);
+  });
+  print("rnn relu", 1, false, [](const auto& args, const auto& weights) {
+    ops::rnn_forward(args, weights, ops::Nonlinearity::kRelu);
+  });
+  print("gru", 3, false, [](const auto& args, const auto& weights) {
+    ops::gru_forward(args, weights, ops::Reset::kAfter);
+  });
+  print("gru reset before", 3, false, [](const auto& args, const auto& weights) {
+    ops::gru_forward(args, weights, ops::Reset::kBefore);
+  });
+  print("lstm", 4, true, [](const auto& args, const auto& weights) {
+    ops::lstm_forward(args, weights);
+  });
 }
 
 template <class T>
@@ -117,8 +137,8 @@ int main(int argc, char** argv) {
   }
   for (const bool reverse : {false, true}) {
     for (const std::ptrdiff_t hidden : {1, 19, 64, 130}) {
-      print_rnn<float>("float32", 11, 23, hidden, reverse);
-      print_rnn<double>("float64", 11, 23, hidden, reverse);
+      print_cells<float>("float32", 11, 23, hidden, reverse);
+      print_cells<double>("float64", 11, 23, hidden, reverse);
     }
   }
 }

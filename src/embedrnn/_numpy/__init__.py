@@ -4,6 +4,8 @@ Functions have the names and parameters of the compiled module; their arguments 
 """
 
 from embedrnn._numpy.embedding import gather, scatter_add
+from embedrnn._numpy.gru import gru_forward
+from embedrnn._numpy.lstm import lstm_forward
 from embedrnn._numpy.rnn import rnn_forward
 from embedrnn._numpy.runtime import asserts, get_isa, get_num_threads, isas, set_num_threads
 
@@ -12,7 +14,9 @@ __all__ = [
     "gather",
     "get_isa",
     "get_num_threads",
+    "gru_forward",
     "isas",
+    "lstm_forward",
     "rnn_forward",
     "scatter_add",
     "set_num_threads",

@@ -1,0 +1,84 @@
+// What the step of every cell does around its gate equations.
+#pragma once
+
+#include "gemm-inl.h"
+#include "math-inl.h"
+
+namespace embedrnn::kernels {
+namespace {
+
+// Vectors of a state row.
+template <class T>
+EMBEDRNN_INLINE std::ptrdiff_t unit_vectors(const CellStep<T>& s) {
+  return (s.hidden + kLanes<T> - 1) / kLanes<T>;
+}
+
+// Where unit-vector u of a row stands in a (rows, state row) matrix.
+template <class T>
+EMBEDRNN_INLINE std::ptrdiff_t at(const CellStep<T>& s, std::ptrdiff_t row, std::ptrdiff_t u) {
+  return (row * unit_vectors(s) + u) * kLanes<T>;
+}
+
+// The pre-activations of one gate of unit-vector u.
+template <class T, int Gates>
+EMBEDRNN_INLINE Vec<T>
+projected(const CellStep<T>& s, std::ptrdiff_t row, std::ptrdiff_t u, std::ptrdiff_t gate) {
+  return load(s.projected + (at(s, row, u) * Gates + gate * kLanes<T>));
+}
+
+// Hands out unit-vector u of the new state of a row.
+template <class T>
+EMBEDRNN_INLINE void emit(const CellStep<T>& s, std::ptrdiff_t row, std::ptrdiff_t u, Vec<T> h) {
+  store(s.h_next + at(s, row, u), h);
+  T* const output = s.output[row] + u * kLanes<T>;
+  const std::ptrdiff_t left = s.hidden - u * kLanes<T>;
+  if (left >= kLanes<T>) {
+    store(output, h);
+  } else {
+    store_first(output, h, left);
+  }
+}
+
+// The finished sums of a register block: [row][vector][lane].
+template <class T>
+struct Tile {
+  const T* sums;
+  std::ptrdiff_t first_row, rows, first_vector, vectors;
+
+  Vec<T> operator()(std::ptrdiff_t row, std::ptrdiff_t vector) const {
+    return load(sums + ((row - first_row) * vectors + (vector - first_vector)) * kLanes<T>);
+  }
+};
+
+// Calls finish(tile) for every register block of start(row, vector) + state W. `finish` is a
+// function of its own, so that its code is there once and not in each register block.
+template <class T, int PanelVectors, class Start, class Finish>
+EMBEDRNN_INLINE void recurrent_product(const CellStep<T>& s,
+                                       const T* state,
+                                       const T* weight,
+                                       std::ptrdiff_t vectors,
+                                       const Start& start,
+                                       const Finish& finish) {
+  for_panels<T, PanelVectors>(
+      weight, vectors, s.hidden, [&](auto v, std::ptrdiff_t first, const T* panel) {
+        constexpr int kVectors = decltype(v)::value;
+        for_row_blocks<kBlockRows<PanelVectors>>(s.rows, [&](auto r, std::ptrdiff_t row) {
+          constexpr int kRows = decltype(r)::value;
+          Vec<T> acc[kRows][kVectors];
+          const T* inputs[kRows];
+#pragma GCC unroll 8
+          for (int i = 0; i < kRows; ++i) {
+            inputs[i] = state + at(s, row + i, 0);
+#pragma GCC unroll 8
+            for (int j = 0; j < kVectors; ++j) acc[i][j] = start(row + i, first, j);
+          }
+          multiply_add(acc, inputs, panel, s.hidden);
+          alignas(EMBEDRNN_VECTOR_BYTES) T sums[kRows * kVectors * kLanes<T>];
+          store_tile(acc, sums, kVectors * kLanes<T>);
+          finish(Tile<T>{sums, row, kRows, first, kVectors});
+        });
+      });
+}
+
+}  // namespace
+}  // namespace embedrnn::kernels
