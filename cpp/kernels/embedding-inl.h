@@ -66,7 +66,7 @@ inline constexpr std::ptrdiff_t kResidentBytes = std::ptrdiff_t{1} << 19;
 // quarter of the time against none; on one in L3, half or twice as many are no different.
 inline constexpr std::ptrdiff_t kPrefetchBytes = 4096;
 inline constexpr std::ptrdiff_t kPrefetchOutputBytes = 8192;
-inline constexpr std::ptrdiff_t kCacheLine = 64;
+inline constexpr std::uintptr_t kCacheLine = 64;
 
 // How many rows ahead to prefetch; 0: not at all.
 EMBEDRNN_INLINE std::ptrdiff_t rows_ahead(std::ptrdiff_t row_bytes, std::int64_t n_rows) {
@@ -75,10 +75,12 @@ EMBEDRNN_INLINE std::ptrdiff_t rows_ahead(std::ptrdiff_t row_bytes, std::int64_t
   return rows < 2 ? 2 : rows > 32 ? 32 : rows;
 }
 
+// Fetches every line that the bytes touch: a row that starts within a line ends in one more.
 template <bool Write>
 EMBEDRNN_INLINE void prefetch(const char* p, std::ptrdiff_t bytes) {
-  for (std::ptrdiff_t offset = 0; offset < bytes; offset += kCacheLine)
-    __builtin_prefetch(p + offset, Write);
+  const char* const end = p + bytes;
+  p -= reinterpret_cast<std::uintptr_t>(p) % kCacheLine;
+  for (; p < end; p += kCacheLine) __builtin_prefetch(p, Write);
 }
 
 using ByteVec = VectorTypes<unsigned char>::Unaligned;
