@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ OPERATIONS = {
     "scatter_add": _SCATTER,
     "rnn_forward": _RECURRENT,
     "rnn_padding": _RECURRENT,
+    "gru_forward": _RECURRENT,
+    "lstm_forward": _RECURRENT,
 }
 
 
@@ -101,6 +104,15 @@ CELLS = [
         "B 32, T 128, I 128, H 128, half of the steps valid",
         lambda: sequences(lengths_between(16, 112, 32), 128, 128, 128),
         {"all steps valid": 1 / 0.6},
+    ),
+    *(
+        Cell(
+            "recurrent",
+            operation,
+            "B 32, T 128, I 128, H 128, lengths 16 to 128",
+            partial(sequences, lengths_between(16, 128, 32), 128, 128, 128, gates),
+        )
+        for operation, gates in (("gru_forward", 3), ("lstm_forward", 4))
     ),
 ]
 

@@ -48,10 +48,15 @@ class Sequences:
         return np.asarray(np.arange(self.x.shape[1]) < self.lengths[:, None])
 
     @property
+    def hidden(self) -> int:
+        """Units of the hidden state."""
+        return int(self.weight_hh.shape[1])
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of the two products on valid steps; padding counts nothing."""
-        hidden, width = self.weight_ih.shape
-        return int(2 * hidden * (width + hidden) * self.lengths.sum())
+        outputs, width = self.weight_ih.shape
+        return int(2 * outputs * (width + self.hidden) * self.lengths.sum())
 
 
 def in_turn(call: Callable[[Any], Any], batches: Iterable[Any]) -> Callable[[], Any]:
@@ -97,9 +102,9 @@ def lengths_between(low: int, high: int, n: int) -> Array:
 
 
 def sequences(
-    lengths: Array, steps: int, width: int, hidden: int, dtype: Any = np.float32
+    lengths: Array, steps: int, width: int, hidden: int, gates: int = 1, dtype: Any = np.float32
 ) -> Sequences:
-    """Draw a batch padded to `steps`, and weights as PyTorch initialises them."""
+    """Draw a batch padded to `steps`, and weights of every gate as PyTorch initialises them."""
     rng = np.random.default_rng(SEED)
     bound = hidden**-0.5
 
@@ -109,8 +114,8 @@ def sequences(
     return Sequences(
         x=rng.standard_normal((len(lengths), steps, width)).astype(dtype),
         lengths=lengths,
-        weight_ih=weight(hidden, width),
-        weight_hh=weight(hidden, hidden),
-        bias_ih=weight(hidden),
-        bias_hh=weight(hidden),
+        weight_ih=weight(gates * hidden, width),
+        weight_hh=weight(gates * hidden, hidden),
+        bias_ih=weight(gates * hidden),
+        bias_hh=weight(gates * hidden),
     )

@@ -1,5 +1,6 @@
 """ONNX Runtime, on a model of one node, with inputs and outputs bound once."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,16 +10,20 @@ from onnx import TensorProto, helper, numpy_helper
 from peers import Contestant, contestant
 from workloads import Array, Sequences
 
+# Our gates in ONNX's order, and what else the operator must be told.
+_GATES = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}
+_ATTRIBUTES: dict[str, dict[str, int]] = {"GRU": {"linear_before_reset": 1}}
 
-@contestant("rnn_forward", "ONNX Runtime")
-def rnn(batch: Sequences, threads: int) -> Contestant:
+
+def recurrent(operator: str, batch: Sequences, threads: int) -> Contestant:
+    """Run one operator with `sequence_lens`."""
     session = ort.InferenceSession(
-        _model(batch).SerializeToString(), _options(threads), ["CPUExecutionProvider"]
+        _model(operator, batch).SerializeToString(), _options(threads), ["CPUExecutionProvider"]
     )
     binding = session.io_binding()
     x = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(batch.x.swapaxes(0, 1)))
     lengths = ort.OrtValue.ortvalue_from_numpy(batch.lengths.astype(np.int32))
-    steps, n_rows, hidden = batch.x.shape[1], batch.x.shape[0], len(batch.weight_ih)
+    steps, n_rows, hidden = batch.x.shape[1], batch.x.shape[0], batch.hidden
     output = ort.OrtValue.ortvalue_from_numpy(np.empty((steps, 1, n_rows, hidden), np.float32))
     binding.bind_ortvalue_input("X", x)
     binding.bind_ortvalue_input("sequence_lens", lengths)
@@ -32,6 +37,10 @@ def rnn(batch: Sequences, threads: int) -> Contestant:
     return Contestant(lambda: session.run_with_iobinding(binding), answer)
 
 
+for _operator in _GATES:
+    contestant(f"{_operator.lower()}_forward", "ONNX Runtime")(partial(recurrent, _operator))
+
+
 def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -41,12 +50,21 @@ def _options(threads: int) -> ort.SessionOptions:
     return options
 
 
-def _model(batch: Sequences) -> Any:
-    """Build a graph of one RNN node; the weights are constants, so that they are packed once."""
-    bias = np.concatenate([batch.bias_ih, batch.bias_hh])
-    weights = {"W": batch.weight_ih, "R": batch.weight_hh, "B": bias}
+def _model(operator: str, batch: Sequences) -> Any:
+    """Build a graph of one node; the weights are constants, so that they are packed once."""
+
+    def reordered(array: Array) -> Array:
+        gates = np.split(array, len(_GATES[operator]))
+        return np.concatenate([gates[k] for k in _GATES[operator]])
+
+    bias = np.concatenate([reordered(batch.bias_ih), reordered(batch.bias_hh)])
+    weights = {"W": reordered(batch.weight_ih), "R": reordered(batch.weight_hh), "B": bias}
     node = helper.make_node(
-        "RNN", ["X", "W", "R", "B", "sequence_lens"], ["Y"], hidden_size=len(batch.weight_ih)
+        operator,
+        ["X", "W", "R", "B", "sequence_lens"],
+        ["Y"],
+        hidden_size=batch.hidden,
+        **_ATTRIBUTES.get(operator, {}),
     )
     graph = helper.make_graph(
         [node],

@@ -1,6 +1,8 @@
 """embedrnn itself."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -29,17 +31,27 @@ def scatter_add(rows: Rows, _threads: int) -> Contestant:
 @contestant("rnn_forward", OURS)
 @contestant("rnn_padding", OURS)
 def rnn_forward(batch: Sequences, _threads: int) -> Contestant:
-    return _rnn(batch, batch.lengths)
+    return _recurrent(er.rnn_forward, batch, batch.lengths)
 
 
 @contestant("rnn_padding", "all steps valid")
 def rnn_forward_all_valid(batch: Sequences, _threads: int) -> Contestant:
     """Run the same batch as if nothing were padding: what skipping the padding is measured by."""
-    return _rnn(batch, None)
+    return _recurrent(er.rnn_forward, batch, None)
 
 
-def _rnn(batch: Sequences, lengths: Array | None) -> Contestant:
+@contestant("gru_forward", OURS)
+def gru_forward(batch: Sequences, _threads: int) -> Contestant:
+    return _recurrent(er.gru_forward, batch, batch.lengths)
+
+
+@contestant("lstm_forward", OURS)
+def lstm_forward(batch: Sequences, _threads: int) -> Contestant:
+    return _recurrent(er.lstm_forward, batch, batch.lengths)
+
+
+def _recurrent(cell: Callable[..., Any], batch: Sequences, lengths: Array | None) -> Contestant:
     weights = (batch.weight_ih, batch.weight_hh, batch.bias_ih, batch.bias_hh)
-    run = partial(er.rnn_forward, batch.x, *weights, lengths=lengths)
+    run = partial(cell, batch.x, *weights, lengths=lengths)
     valid = batch.valid
     return Contestant(run, lambda result: result[0][valid])

@@ -39,25 +39,32 @@ def _flat(rows: Rows) -> list[torch.Tensor]:
     return [torch.from_numpy(ids.ravel()) for ids in rows.batches]
 
 
-@contestant("rnn_forward", "nn.RNN packed")
-def rnn_packed(batch: Sequences, _threads: int) -> Contestant:
-    """Pack, run and unpack: the only way that its final state is right."""
-    layer, x = _layer(batch), _time_major(batch)
+def packed(cell: type[torch.nn.RNNBase], batch: Sequences, _threads: int) -> Contestant:
+    """Pack, run and unpack: the only way that the final state is right."""
+    layer, x = _layer(cell, batch), _time_major(batch)
     lengths, valid = torch.from_numpy(batch.lengths), batch.valid
 
     def run() -> torch.Tensor:
-        packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
-        output, _ = layer(packed)
+        sequence = pack_padded_sequence(x, lengths, enforce_sorted=False)
+        output, _ = layer(sequence)
         return pad_packed_sequence(output, total_length=len(x))[0]
 
     return Contestant(run, lambda output: output.numpy().swapaxes(0, 1)[valid])
 
 
-@contestant("rnn_forward", "nn.RNN padded")
-def rnn_padded(batch: Sequences, _threads: int) -> Contestant:
+def padded(cell: type[torch.nn.RNNBase], batch: Sequences, _threads: int) -> Contestant:
     """Compute the padding too; right at valid steps, wrong in the final state."""
-    layer, x, valid = _layer(batch), _time_major(batch), batch.valid
+    layer, x, valid = _layer(cell, batch), _time_major(batch), batch.valid
     return Contestant(partial(layer, x), lambda got: got[0].numpy().swapaxes(0, 1)[valid])
+
+
+for _operation, _cell in (
+    ("rnn_forward", torch.nn.RNN),
+    ("gru_forward", torch.nn.GRU),
+    ("lstm_forward", torch.nn.LSTM),
+):
+    contestant(_operation, f"nn.{_cell.__name__} packed")(partial(packed, _cell))
+    contestant(_operation, f"nn.{_cell.__name__} padded")(partial(padded, _cell))
 
 
 def _time_major(batch: Sequences) -> torch.Tensor:
@@ -65,9 +72,9 @@ def _time_major(batch: Sequences) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(batch.x.swapaxes(0, 1)))
 
 
-def _layer(batch: Sequences) -> torch.nn.RNN:
-    hidden, width = batch.weight_ih.shape
-    layer = torch.nn.RNN(width, hidden, dtype=torch.from_numpy(batch.x).dtype)
+def _layer(cell: type[torch.nn.RNNBase], batch: Sequences) -> torch.nn.RNNBase:
+    width = batch.weight_ih.shape[1]
+    layer = cell(width, batch.hidden, dtype=torch.from_numpy(batch.x).dtype)
     for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
         getattr(layer, f"{name}_l0").copy_(torch.from_numpy(getattr(batch, name)))
     return layer
