@@ -401,7 +401,9 @@ FORK = """
     for _ in range(4):
         child = os.fork()
         if child == 0:
-            os._exit(0 if big_calls() == expected else 3)
+            same = big_calls() == expected
+            workers = len(os.listdir("/proc/self/task")) - 1 if WORKERS else 0
+            os._exit(0 if same and workers == WORKERS else 3)
         deadline = time.monotonic() + 10
         while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
             if time.monotonic() > deadline:
@@ -421,9 +423,11 @@ NO_FORK_WARNING = ("-W", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("threads", ["1", "8"])
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 def test_fork_after_use(run_python: Any, threads: str, busy: bool) -> None:
+    # In the child the pool is a fresh one, with threads of its own.
+    workers = int(threads) - 1 if CORE is not None and sys.platform == "linux" else 0
     run_python(
         BIG_CALLS,
-        f"BUSY = {busy}",
+        f"BUSY, WORKERS = {busy}, {workers}",
         FORK,
         options=NO_FORK_WARNING,
         env={"EMBEDRNN_NUM_THREADS": threads},
