@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from embedrnn._numpy.embedding import first_out_of_range
 
-__all__ = ["choice", "first_out_of_range", "gather", "index_error", "recurrence", "scatter_add"]
+__all__ = [
+    "choice",
+    "deliver",
+    "first_out_of_range",
+    "gather",
+    "index_error",
+    "recurrence",
+    "scatter_add",
+]
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.integer[Any]]
@@ -41,7 +49,7 @@ class ScatterAdd(NamedTuple):
 
 
 class Recurrence(NamedTuple):
-    """The checked arguments that every recurrent cell has."""
+    """The checked arguments that every recurrent cell has; `buffer` as in `Gather`."""
 
     x: Array
     weight_ih: Array
@@ -51,7 +59,8 @@ class Recurrence(NamedTuple):
     lengths: npt.NDArray[np.int64] | None
     h_0: Array | None
     c_0: Array | None
-    output: Array
+    out: Array
+    buffer: Array
     h_n: Array
 
 
@@ -144,6 +153,10 @@ def recurrence(
     recurrent = operand("weight_hh", gates * hidden, hidden)
     if out is not None:
         _output("out", out, (batch, time, hidden), dtype)
+    if out is None or not _behaved(out):
+        output = np.empty((batch, time, hidden), dtype)
+    else:
+        output = out
     return Recurrence(
         _apart(_native(sequence, dtype), out),
         operand("weight_ih", gates * hidden, width),
@@ -153,9 +166,17 @@ def recurrence(
         None if lengths is None else _apart(_lengths(lengths, batch, time), out),
         optional("h_0", batch, hidden),
         optional("c_0", batch, hidden),
-        np.empty((batch, time, hidden), dtype) if out is None else out,
+        output if out is None else out,
+        output,
         np.empty((batch, hidden), dtype),
     )
+
+
+def deliver(call: Gather | Recurrence) -> Array:
+    """Return `out` with the result, which it gets from the buffer if that is another array."""
+    if call.buffer is not call.out:
+        call.out[...] = call.buffer
+    return call.out
 
 
 def choice(name: str, value: str, allowed: Sequence[str]) -> None:

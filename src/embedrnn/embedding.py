@@ -69,9 +69,8 @@ def gather(
     bad = current().gather(call.weight, call.indices, call.buffer, mode)
     if bad >= 0:
         raise _check.index_error(call.indices, bad, "weight", table.shape[0])
-    if call.buffer is not call.out:
-        call.out[...] = call.buffer
-    return call.out[()] if out is None and call.out.ndim == 0 else call.out
+    result = _check.deliver(call)
+    return result[()] if out is None and result.ndim == 0 else result
 
 
 def scatter_add(target: _Array, indices: npt.ArrayLike, updates: npt.ArrayLike) -> _Array:

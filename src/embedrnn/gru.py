@@ -85,6 +85,6 @@ def gru_forward(
     call = _check.recurrence(x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, h_0, out, gates=3)
     current().gru_forward(
         call.x, call.weight_ih, call.weight_hh, call.bias_ih, call.bias_hh, call.lengths, call.h_0,
-        bool(reset_after), bool(reverse), call.output, call.h_n,
+        bool(reset_after), bool(reverse), call.buffer, call.h_n,
     )  # fmt: skip
-    return call.output, call.h_n
+    return _check.deliver(call), call.h_n

@@ -85,6 +85,6 @@ def lstm_forward(
     c_n = np.empty_like(call.h_n)
     current().lstm_forward(
         call.x, call.weight_ih, call.weight_hh, call.bias_ih, call.bias_hh, call.lengths, call.h_0,
-        call.c_0, bool(reverse), call.output, call.h_n, c_n,
+        call.c_0, bool(reverse), call.buffer, call.h_n, c_n,
     )  # fmt: skip
-    return call.output, (call.h_n, c_n)
+    return _check.deliver(call), (call.h_n, c_n)

@@ -84,6 +84,6 @@ def rnn_forward(
     _check.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
     current().rnn_forward(
         call.x, call.weight_ih, call.weight_hh, call.bias_ih, call.bias_hh, call.lengths, call.h_0,
-        nonlinearity, bool(reverse), call.output, call.h_n,
+        nonlinearity, bool(reverse), call.buffer, call.h_n,
     )  # fmt: skip
-    return call.output, call.h_n
+    return _check.deliver(call), call.h_n
