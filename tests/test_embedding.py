@@ -462,3 +462,15 @@ def test_scatter_add_of_anything(
         with pytest.raises(IndexError, match=rf"^index {bad} .*out of range"):
             er.scatter_add(target, indices, updates)
     assert_same_bits(target, expected)
+
+
+def test_scatter_add_into_windows_that_overlap_each_other(core: Any) -> None:
+    # The rows of a view of sliding windows share memory: no two threads may have a part of it.
+    rng = np.random.default_rng(0)
+    indices = rng.integers(0, 200, 20_000)
+    updates = rng.integers(-4, 5, (20_000, 128)).astype(np.float32)
+    sums = [np.zeros(327, np.float32) for _ in range(2)]
+    windows = [np.lib.stride_tricks.sliding_window_view(s, 128, writeable=True) for s in sums]
+    np.add.at(windows[0], indices, updates)
+    er.scatter_add(windows[1], indices, updates)
+    assert_same_bits(sums[1], sums[0])

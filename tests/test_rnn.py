@@ -352,3 +352,27 @@ def test_anything_equals_the_definition(
     actual = forward(laid_out, nonlinearity=nonlinearity, reverse=reverse)
     for got, wanted in zip(actual, expected, strict=True):
         assert_close(got, wanted)
+
+
+def test_padded_sizes_that_overflow_are_a_memory_error(native: str) -> None:
+    # One unit is padded to a whole vector, which carries the weights past 2^64 bytes.
+    wide = np.broadcast_to(np.float32(0), (1, 1, 2**58))
+    with pytest.raises(MemoryError):
+        er.rnn_forward(wide, wide[0], np.zeros((1, 1), np.float32))
+
+
+def test_lengths_are_copied(native: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Another thread may write to the caller's lengths once they are checked.
+    seen = []
+    real = _backend.current()
+
+    class Spy:
+        def rnn_forward(self, *arguments: Any) -> None:
+            seen.append(arguments[5])
+            real.rnn_forward(*arguments)
+
+    lengths = np.array([2, 3])
+    with monkeypatch.context() as patch:
+        patch.setattr("embedrnn.rnn.current", Spy)
+        er.rnn_forward(np.zeros((2, 3, 4)), np.zeros((5, 4)), np.zeros((5, 5)), lengths=lengths)
+    assert not np.may_share_memory(seen[0], lengths)

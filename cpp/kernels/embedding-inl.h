@@ -100,7 +100,11 @@ EMBEDRNN_INLINE void copy_long(char* to, const char* from, std::ptrdiff_t bytes)
   };
   std::ptrdiff_t at = 0;
   for (; at + 4 * kStep <= bytes; at += 4 * kStep) {
-    if constexpr (Ahead) prefetch<true>(to + kPrefetchOutputBytes + at, 4 * kStep);
+    if constexpr (Ahead) {
+      for (std::ptrdiff_t line = 0; line < 4 * kStep; line += std::ptrdiff_t{kCacheLine}) {
+        __builtin_prefetch(to + kPrefetchOutputBytes + at + line, 1);
+      }
+    }
     copy(Int<4>{}, at);
   }
   for (; at + kStep <= bytes; at += kStep) copy(Int<1>{}, at);
@@ -216,13 +220,13 @@ template <class T, class U, class Add>
 EMBEDRNN_INLINE void scatter_rows(const ScatterAddBlock<T, U>& s, const Add& add) {
   const std::ptrdiff_t row_bytes = s.cols * std::ptrdiff_t{sizeof(T)};
   const std::ptrdiff_t ahead = rows_ahead(row_bytes, s.last_row - s.first_row);
+  const auto owns = [&](std::int64_t row) { return row >= s.first_row && row < s.last_row; };
   for (std::ptrdiff_t i = 0; i < s.n; ++i) {
-    if (ahead > 0 && i + ahead < s.n) {
-      prefetch<true>(
-          reinterpret_cast<const char*>(s.target + s.rows[i + ahead] * s.target_row_stride),
-          row_bytes);
+    if (ahead > 0 && i + ahead < s.n && owns(s.rows[i + ahead])) {
+      const T* const next = s.target + s.rows[i + ahead] * s.target_row_stride;
+      prefetch<true>(reinterpret_cast<const char*>(next), row_bytes);
     }
-    if (s.rows[i] < s.first_row || s.rows[i] >= s.last_row) continue;
+    if (!owns(s.rows[i])) continue;
     add(s.target + s.rows[i] * s.target_row_stride, s.updates + i * s.update_row_stride);
   }
 }

@@ -92,7 +92,7 @@ void copy_rows(const GatherArgs& args,
 }
 
 std::ptrdiff_t rows_a_chunk(std::ptrdiff_t n, std::ptrdiff_t row_bytes) {
-  if (row_bytes == 0 || n * row_bytes < kBytesPerThread) return n;
+  if (row_bytes == 0 || n * row_bytes < kBytesPerThread) return std::max<std::ptrdiff_t>(1, n);
   const std::ptrdiff_t even = n * row_bytes / (4 * runtime::num_threads());
   return std::max<std::ptrdiff_t>(1,
                                   std::clamp(even, kLeastChunkBytes, kMostChunkBytes) / row_bytes);
@@ -114,22 +114,25 @@ struct Share {
   std::ptrdiff_t first_row, last_row;
 };
 
+// Rows of a share at least: every share walks all indices, so small ones cost more than they bring.
+constexpr std::ptrdiff_t kLeastShareRows = 64;
+
 // Splits the columns while each share keeps whole cache lines of a row, since that balances
 // whatever the indices are; else the rows. Every share walks all indices, in order.
 template <class T>
 std::vector<Share> split_target(const MatrixView<T>& target, std::ptrdiff_t n) {
   constexpr std::ptrdiff_t kLine = 64 / std::ptrdiff_t{sizeof(T)};
   const std::ptrdiff_t bytes = n * target.cols * std::ptrdiff_t{sizeof(T)};
-  const std::ptrdiff_t threads = bytes < kBytesPerThread ? 1 : runtime::num_threads();
+  const std::ptrdiff_t wanted = bytes < kBytesPerThread ? 1 : runtime::num_threads();
   const std::ptrdiff_t lines = target.cols / kLine;
-  const bool by_cols = lines >= threads;
+  const bool by_cols = lines >= wanted;
+  const std::ptrdiff_t count =
+      by_cols ? wanted : std::clamp<std::ptrdiff_t>(target.rows / kLeastShareRows, 1, wanted);
+  const auto part = [&](std::ptrdiff_t all, std::ptrdiff_t index) { return all * index / count; };
   std::vector<Share> shares;
-  for (std::ptrdiff_t i = 0; i < threads; ++i) {
-    const auto part = [&](std::ptrdiff_t all, std::ptrdiff_t index) {
-      return all * index / threads;
-    };
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
     if (by_cols) {
-      const std::ptrdiff_t last = i + 1 == threads ? target.cols : part(lines, i + 1) * kLine;
+      const std::ptrdiff_t last = i + 1 == count ? target.cols : part(lines, i + 1) * kLine;
       shares.push_back({part(lines, i) * kLine, last, 0, target.rows});
     } else {
       shares.push_back({0, target.cols, part(target.rows, i), part(target.rows, i + 1)});
@@ -174,8 +177,8 @@ void scatter_share(const ScatterAddArgs<T, U>& args,
 std::ptrdiff_t gather(const GatherArgs& args) {
   const RowKernels& kernels = runtime::kernel_table().rows;
   const Resolver resolve(kernels, args.indices, args.n_rows, args.mode);
+  const std::ptrdiff_t step = rows_a_chunk(args.indices.n, args.cols * args.itemsize);
   const auto copy = [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
-    const std::ptrdiff_t step = rows_a_chunk(count, args.cols * args.itemsize);
     runtime::parallel_for((count + step - 1) / step, [&](std::int64_t chunk) {
       const std::ptrdiff_t begin = chunk * step;
       copy_rows(args, kernels, first + begin, std::min(step, count - begin), rows + begin);
@@ -188,8 +191,8 @@ template <class T, class U>
 std::ptrdiff_t scatter_add(const ScatterAddArgs<T, U>& args) {
   const RowKernels& kernels = runtime::kernel_table().rows;
   const Resolver resolve(kernels, args.indices, args.target.rows, IndexMode::kRaise);
+  const std::vector<Share> shares = split_target(args.target, args.indices.n);
   const auto add = [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
-    const std::vector<Share> shares = split_target(args.target, count);
     runtime::parallel_for(static_cast<std::int64_t>(shares.size()), [&](std::int64_t chunk) {
       scatter_share(args, kernels, shares[static_cast<std::size_t>(chunk)], first, count, rows);
     });

@@ -27,12 +27,12 @@ class PackedCell {
              const kernels::RecurrentKernels<T>& kernels,
              kernels::StepKernel<T> step)
       : packing_{.gates = gates, .hidden = weights.weight_hh.cols, .lanes = kernels.lanes},
-        scratch_(runtime::scratch_bytes<T>(packing_.elements(weights.weight_ih.cols)) +
-                 runtime::scratch_bytes<T>(packing_.elements(packing_.hidden)) +
+        scratch_(runtime::scratch_bytes<T>(packing_.width(), weights.weight_ih.cols) +
+                 runtime::scratch_bytes<T>(packing_.width(), packing_.hidden) +
                  2 * runtime::scratch_bytes<T>(packing_.width())) {
     runtime::Carver carver(scratch_.data());
-    T* const weight_ih = carver.take<T>(packing_.elements(weights.weight_ih.cols));
-    weight_hh = carver.take<T>(packing_.elements(packing_.hidden));
+    T* const weight_ih = carver.take<T>(packing_.width(), weights.weight_ih.cols);
+    weight_hh = carver.take<T>(packing_.width(), packing_.hidden);
     bias = carver.take<T>(packing_.width());
     bias_hh = carver.take<T>(packing_.width());
     pack_weight(packing_, weights.weight_ih, weight_ih);

@@ -22,14 +22,19 @@ struct Row {
 
 // About 200 us of arithmetic: less is not worth a second thread.
 constexpr double kFlopsPerThread = 2e7;
-// Flops between two checkpoints, some 10 us.
+// Flops after which a checkpoint is due, some 10 us.
 constexpr double kFlopsPerCheckpoint = 1e6;
+// Flops of one step of a group at most, some 10 ms: a Ctrl-C is seen between two.
+constexpr double kFlopsPerStep = 1e9;
+// What a step of a row costs beside its arithmetic, counted as flops.
+constexpr double kFlopsOfOverhead = 1e3;
 // Bytes of pre-activations in a tile of steps: they are written and read back within L2.
 constexpr std::ptrdiff_t kTileBytes = std::ptrdiff_t{1} << 17;
 
 template <class T>
 std::vector<Row> rows_by_length(const RecurrenceArgs<T>& args) {
   std::vector<Row> rows;
+  rows.reserve(static_cast<std::size_t>(args.x.batch));
   for (std::ptrdiff_t b = 0; b < args.x.batch; ++b) {
     rows.push_back({b, args.lengths ? static_cast<std::ptrdiff_t>(args.lengths[b]) : args.x.time});
   }
@@ -41,11 +46,11 @@ std::vector<Row> rows_by_length(const RecurrenceArgs<T>& args) {
 // Flops of one step of one row.
 template <class T>
 double flops_a_step(const RecurrenceArgs<T>& args, const Cell<T>& cell) {
-  return 2.0 * static_cast<double>(cell.packing.width()) *
-         static_cast<double>(args.x.width + args.output.width);
+  return kFlopsOfOverhead + 2.0 * static_cast<double>(cell.packing.width()) *
+                                static_cast<double>(args.x.width + args.output.width);
 }
 
-// How many threads the work is worth.
+// How many groups to make: as many as the work is worth threads, or more so that none is too large.
 template <class T>
 std::size_t
 group_count(const RecurrenceArgs<T>& args, const Cell<T>& cell, const std::vector<Row>& rows) {
@@ -53,10 +58,12 @@ group_count(const RecurrenceArgs<T>& args, const Cell<T>& cell, const std::vecto
   for (const Row& row : rows) flops += static_cast<double>(row.length) * flops_a_step(args, cell);
   const double worth =
       std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(runtime::num_threads()));
-  return std::min(rows.size(), static_cast<std::size_t>(worth));
+  const double step = static_cast<double>(rows.size()) * flops_a_step(args, cell);
+  const double groups = std::max(worth, step / kFlopsPerStep);
+  return static_cast<std::size_t>(std::min(static_cast<double>(rows.size()), groups));
 }
 
-// The rows that one thread takes from their first step to their last.
+// Rows that one thread takes from their first step to their last.
 template <class T>
 class RowGroup {
  public:
@@ -66,18 +73,19 @@ class RowGroup {
     std::ptrdiff_t steps = 0;
     for (const Row& row : rows_) steps += row.length;
     const std::ptrdiff_t in_cache =
-        kTileBytes / std::max<std::ptrdiff_t>(1, width_ * std::ptrdiff_t{sizeof(T)});
+        kTileBytes / std::ptrdiff_t{sizeof(T)} /
+        std::max<std::ptrdiff_t>(1, width_ + (copies_x() ? args_.x.width : 0));
     pairs_ = std::max(size(), std::min(in_cache, steps));
   }
 
   std::size_t scratch_bytes() const {
-    return 2 * runtime::scratch_bytes<T>(size() * state_) +
-           runtime::scratch_bytes<T>(has_cell_state() ? size() * state_ : 0) +
-           runtime::scratch_bytes<T>(cell_.needs_scratch ? 2 * size() * state_ : 0) +
-           runtime::scratch_bytes<T>(pairs_ * width_) + runtime::scratch_bytes<const T*>(pairs_) +
+    return 2 * runtime::scratch_bytes<T>(size(), state_) +
+           runtime::scratch_bytes<T>(has_cell_state() ? size() : 0, state_) +
+           runtime::scratch_bytes<T>(cell_.needs_scratch ? 2 * size() : 0, state_) +
+           runtime::scratch_bytes<T>(pairs_, width_) + runtime::scratch_bytes<const T*>(pairs_) +
            runtime::scratch_bytes<T*>(size()) +
-           runtime::scratch_bytes<T>(copies_x() ? pairs_ * args_.x.width : 0) +
-           runtime::scratch_bytes<T>(copies_output() ? size() * hidden() : 0);
+           runtime::scratch_bytes<T>(copies_x() ? pairs_ : 0, args_.x.width) +
+           runtime::scratch_bytes<T>(copies_output() ? size() : 0, hidden());
   }
 
   void run(std::byte* scratch) {
@@ -112,15 +120,15 @@ class RowGroup {
 
   void carve(std::byte* scratch) {
     runtime::Carver carver(scratch);
-    h_prev_ = carver.take<T>(size() * state_);
-    h_next_ = carver.take<T>(size() * state_);
-    c_ = carver.take<T>(has_cell_state() ? size() * state_ : 0);
-    step_scratch_ = carver.take<T>(cell_.needs_scratch ? 2 * size() * state_ : 0);
-    projected_ = carver.take<T>(pairs_ * width_);
+    h_prev_ = carver.take<T>(size(), state_);
+    h_next_ = carver.take<T>(size(), state_);
+    c_ = carver.take<T>(has_cell_state() ? size() : 0, state_);
+    step_scratch_ = carver.take<T>(cell_.needs_scratch ? 2 * size() : 0, state_);
+    projected_ = carver.take<T>(pairs_, width_);
     inputs_ = carver.take<const T*>(pairs_);
     outputs_ = carver.take<T*>(size());
-    x_copy_ = carver.take<T>(copies_x() ? pairs_ * args_.x.width : 0);
-    output_copy_ = carver.take<T>(copies_output() ? size() * hidden() : 0);
+    x_copy_ = carver.take<T>(copies_x() ? pairs_ : 0, args_.x.width);
+    output_copy_ = carver.take<T>(copies_output() ? size() : 0, hidden());
   }
 
   void start_row(std::ptrdiff_t r) {
@@ -128,8 +136,21 @@ class RowGroup {
     if (has_cell_state()) load_state(args_.c_0, row(r).batch, c_ + r * state_);
     for (std::ptrdiff_t t = row(r).length; t < args_.output.time; ++t) {
       T* const output = args_.output.row(row(r).batch, t);
-      for (std::ptrdiff_t u = 0; u < hidden(); ++u) output[u * args_.output.col_stride] = T{0};
+      if (copies_output()) {
+        for (std::ptrdiff_t u = 0; u < hidden(); ++u) output[u * args_.output.col_stride] = T{0};
+      } else {
+        std::fill_n(output, hidden(), T{0});
+      }
+      account(kFlopsOfOverhead + static_cast<double>(hidden()));
     }
+  }
+
+  // Counts work towards the next checkpoint.
+  void account(double flops) {
+    flops_since_checkpoint_ += flops;
+    if (flops_since_checkpoint_ < kFlopsPerCheckpoint) return;
+    flops_since_checkpoint_ = 0;
+    runtime::checkpoint();
   }
 
   void load_state(const MatrixView<const T>& from, std::ptrdiff_t batch, T* to) const {
@@ -194,10 +215,7 @@ class RowGroup {
                 .output = outputs_});
     std::swap(h_prev_, h_next_);
     if (copies_output()) scatter_output(step);
-    flops_since_checkpoint_ += static_cast<double>(alive_) * flops_a_step(args_, cell_);
-    if (flops_since_checkpoint_ < kFlopsPerCheckpoint) return;
-    flops_since_checkpoint_ = 0;
-    runtime::checkpoint();
+    account(static_cast<double>(alive_) * flops_a_step(args_, cell_));
   }
 
   void scatter_output(std::ptrdiff_t step) {

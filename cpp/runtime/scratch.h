@@ -9,11 +9,15 @@ namespace embedrnn::runtime {
 
 inline constexpr std::size_t kScratchAlignment = 64;
 
-// Elements of T rounded up to whole cache lines, so that the next piece starts aligned.
+// Bytes of a (rows, cols) piece, rounded up to whole cache lines, so that the next one starts
+// aligned. Throws std::bad_alloc where no machine has so many: padding may carry a size past what
+// NumPy allows.
 template <class T>
-constexpr std::size_t scratch_bytes(std::ptrdiff_t count) {
-  return (static_cast<std::size_t>(count) * sizeof(T) + kScratchAlignment - 1) / kScratchAlignment *
-         kScratchAlignment;
+std::size_t scratch_bytes(std::ptrdiff_t rows, std::ptrdiff_t cols = 1) {
+  constexpr std::size_t kMost = std::size_t{1} << 56;
+  std::size_t count = 0;
+  if (__builtin_mul_overflow(rows, cols, &count) || count > kMost) throw std::bad_alloc();
+  return (count * sizeof(T) + kScratchAlignment - 1) / kScratchAlignment * kScratchAlignment;
 }
 
 // Owns aligned, uninitialised memory. Throws std::bad_alloc.
@@ -40,9 +44,9 @@ class Carver {
   explicit Carver(std::byte* at) : at_(at) {}
 
   template <class T>
-  T* take(std::ptrdiff_t count) {
+  T* take(std::ptrdiff_t rows, std::ptrdiff_t cols = 1) {
     T* piece = reinterpret_cast<T*>(at_);
-    at_ += scratch_bytes<T>(count);
+    at_ += scratch_bytes<T>(rows, cols);
     return piece;
   }
 

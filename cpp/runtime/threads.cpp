@@ -49,10 +49,10 @@ struct Job {
   void run_chunks() {
     try {
       while (!cancelled.load(std::memory_order_relaxed)) {
+        checkpoint();
         const std::int64_t chunk = next.fetch_add(1, std::memory_order_relaxed);
         if (chunk >= chunks) return;
         body(chunk);
-        checkpoint();
       }
     } catch (...) {
       // Who cancels first has the error to report; what follows from it is dropped.
@@ -77,17 +77,19 @@ class Pool {
     grow(threads - 1);
     open(job, threads - 1);
     job.run_chunks();
-    close();
+    close(job);
     busy_.store(false, std::memory_order_release);
     return true;
   }
 
  private:
   void grow(int workers) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(
-        SIG_SETMASK, &all, &before);  // workers inherit the mask: signals go to Python's threads
+    if (workers_ >= workers) return;
+    // Workers inherit the mask: signals go to Python's threads, but for those of a worker's faults.
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigdelset(&blocked, fault);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
     try {
       for (; workers_ < workers; ++workers_)
         std::thread([this, id = workers_] { work(id); }).detach();
@@ -110,11 +112,16 @@ class Pool {
   }
 
   // Waits for the workers inside the job, not for those that have not come yet.
-  void close() {
+  void close(Job& job) {
     for (int i = 0; i < kSpins && inside_.load(std::memory_order_acquire) > 0; ++i) pause();
     std::unique_lock<std::mutex> lock(mutex_);
     job_ = nullptr;
-    job_left_.wait(lock, [this] { return inside_.load(std::memory_order_relaxed) == 0; });
+    const auto left = [this] { return inside_.load(std::memory_order_relaxed) == 0; };
+    while (!job_left_.wait_for(lock, kPollInterval, left)) {
+      lock.unlock();
+      job.run_chunks();  // none are left to run: it polls for an interrupt, and cancels the job
+      lock.lock();
+    }
   }
 
   [[noreturn]] void work(int id) {
@@ -203,13 +210,13 @@ int threads_from_environment() {
   const char* own = std::getenv("EMBEDRNN_NUM_THREADS");
   if (own != nullptr && *own != '\0') {
     const int n = leading_number(own, &rest);
-    if (n >= 1 && *rest == '\0') return n;
-    throw std::invalid_argument("EMBEDRNN_NUM_THREADS must be a whole number of at least 1, got '" +
-                                std::string(own) + "'");
+    if (n >= 1 && n <= kMostThreads && *rest == '\0') return n;
+    throw std::invalid_argument("EMBEDRNN_NUM_THREADS must be a whole number from 1 to " +
+                                std::to_string(kMostThreads) + ", got '" + own + "'");
   }
   const char* omp = std::getenv("OMP_NUM_THREADS");
   const int n = omp == nullptr ? 0 : leading_number(omp, &rest);
-  return n >= 1 ? n : usable_cpus();
+  return std::min(n >= 1 ? n : usable_cpus(), kMostThreads);
 }
 
 std::atomic<int> thread_count{0};  // 0: not read yet

@@ -25,12 +25,12 @@ def _load_core() -> ModuleType | None:
 _core = _load_core()
 
 
-def module(name: str) -> ModuleType:
+def module(name: str, asked_by: str = "backend") -> ModuleType:
     """Return the module of a backend by its name, "native" or "numpy"."""
     if name == "numpy":
         return _numpy
     if name != "native":
-        raise ValueError(f"backend must be 'native' or 'numpy', got {name!r}")
+        raise ValueError(f"{asked_by} must be 'native' or 'numpy', got {name!r}")
     if _core is None:
         raise ImportError("the native backend was asked for, but embedrnn._core is not installed")
     return _core
@@ -38,9 +38,7 @@ def module(name: str) -> ModuleType:
 
 def _default() -> ModuleType:
     name = os.environ.get("EMBEDRNN_BACKEND")
-    if name:
-        return module(name)
-    return _core or _numpy
+    return module(name, "EMBEDRNN_BACKEND") if name else _core or _numpy
 
 
 _selected = ContextVar("embedrnn_backend", default=_default())  # noqa: B039 (nobody changes a module)

@@ -6,7 +6,7 @@ compiled kernels need them; fresh outputs are allocated here. Good arguments pas
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,9 @@ def scatter_add(target: Array, indices: npt.ArrayLike, updates: npt.ArrayLike) -
     if target.ndim == 0:
         raise ValueError("target must have at least one axis, got a scalar")
     shape = rows.shape + target.shape[1:]
+    native = _has_kernel(target, values)
+    if native:  # what np.add.at forms each sum in
+        values = _native(values, np.result_type(target.dtype, values.dtype))
     try:
         spread = np.broadcast_to(_apart(values, target), shape)
     except ValueError:
@@ -105,13 +108,10 @@ def scatter_add(target: Array, indices: npt.ArrayLike, updates: npt.ArrayLike) -
     # broadcasts itself over N-d indices into a 1-d target; it is never given any.
     flat = spread.reshape(rows.size, *target.shape[1:])
     rows = _apart(rows, target)
-    if not _has_kernel(target, values):
-        return ScatterAdd(target, rows, flat, native=False)
-    if target.ndim > 2:
+    if native and target.ndim > 2:
         cols = math.prod(target.shape[1:])
         target, flat = target.reshape(target.shape[0], cols), flat.reshape(rows.size, cols)
-    sums = np.result_type(target.dtype, values.dtype)  # what np.add.at forms each sum in
-    return ScatterAdd(target, rows, _native(flat, sums), native=True)
+    return ScatterAdd(target, rows, flat, native)
 
 
 def recurrence(
@@ -135,9 +135,9 @@ def recurrence(
     if dtype not in _FLOATS:
         raise TypeError(f"x must be float32 or float64, got {sequence.dtype}")
     batch, time, width = sequence.shape
-    floats: dict[str, npt.ArrayLike | None] = {"weight_ih": weight_ih, "weight_hh": weight_hh}
-    floats |= {"bias_ih": bias_ih, "bias_hh": bias_hh, "h_0": h_0, "c_0": c_0}
-    given = {name: np.asarray(value) for name, value in floats.items() if value is not None}
+    options = {"bias_ih": bias_ih, "bias_hh": bias_hh, "h_0": h_0, "c_0": c_0}
+    given = {"weight_ih": np.asarray(weight_ih), "weight_hh": np.asarray(weight_hh)}
+    given |= {name: np.asarray(value) for name, value in options.items() if value is not None}
     for name, array in given.items():
         if array.dtype.newbyteorder("=") != dtype:
             raise TypeError(f"{name} must be {dtype} as x is, got {array.dtype}")
@@ -153,10 +153,8 @@ def recurrence(
     recurrent = operand("weight_hh", gates * hidden, hidden)
     if out is not None:
         _output("out", out, (batch, time, hidden), dtype)
-    if out is None or not _behaved(out):
-        output = np.empty((batch, time, hidden), dtype)
-    else:
-        output = out
+    fresh = out is None or not _behaved(out)
+    output = np.empty((batch, time, hidden), dtype) if fresh else cast("Array", out)
     return Recurrence(
         _apart(_native(sequence, dtype), out),
         operand("weight_ih", gates * hidden, width),
@@ -210,7 +208,8 @@ def _indices(indices: npt.ArrayLike) -> Indices:
 
 
 def _lengths(lengths: npt.ArrayLike, batch: int, time: int) -> npt.NDArray[np.int64]:
-    array = np.asarray(lengths)
+    # A copy of our own: another thread may write to the caller's once it is checked.
+    array = np.array(lengths)
     _shape("lengths", array, (batch,))
     if array.dtype.kind not in "iu" and batch:
         raise TypeError(f"lengths must be integers, got {array.dtype}")
@@ -218,7 +217,7 @@ def _lengths(lengths: npt.ArrayLike, batch: int, time: int) -> npt.NDArray[np.in
     if outside.any():
         first = int(outside.argmax())
         raise ValueError(f"lengths[{first}] must be between 0 and {time}, got {array[first]}")
-    return np.require(array, np.int64, ["C", "A"])
+    return array.astype(np.int64, copy=False)
 
 
 def _shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
@@ -256,12 +255,22 @@ def _apart(array: Array, written: Array | None) -> Array:
     return array.copy()
 
 
+def _overlaps_itself(array: Array) -> bool:
+    """Whether elements may share memory, as in a view of sliding windows."""
+    reach = array.itemsize
+    for stride, n in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if n > 1 and stride < reach:
+            return True
+        reach += stride * (n - 1)
+    return False
+
+
 def _has_kernel(target: Array, updates: Array) -> bool:
     """Whether the kernels add to this target, seen as a matrix without a copy."""
     return (
         target.dtype in _FLOATS
         and _behaved(target)
-        and (target.ndim <= 2 or target.flags.c_contiguous)
+        and (target.flags.c_contiguous or (target.ndim <= 2 and not _overlaps_itself(target)))
         and updates.dtype.kind in "biuf"
         and np.result_type(target.dtype, updates.dtype) in _FLOATS
     )

@@ -30,13 +30,12 @@ class Model(NamedTuple):
     bias: Array  # (H,)
 
 
-class Pass(NamedTuple):
-    """What one run computes, and the seconds of each operation."""
+class Results(NamedTuple):
+    """What a run computes."""
 
     embedded: Array  # (B, T, D)
     output: Array  # (B, T, H)
     grad_table: Array  # (V, D)
-    seconds: dict[str, float]
 
 
 def make_model(vocabulary: int) -> Model:
@@ -51,54 +50,63 @@ def make_model(vocabulary: int) -> Model:
     return Model(table, uniform(_WIDTH, _WIDTH), uniform(_WIDTH, _WIDTH), uniform(_WIDTH))
 
 
-def run(batch: Batch, model: Model) -> Pass:
-    """Run the job once with the backend in use."""
-    seconds = {}
+def make_results(batch: Batch, model: Model) -> Results:
+    """Allocate the results of a run."""
+    shape = (*batch.ids.shape, _WIDTH)
+    return Results(np.zeros(shape, np.float32), np.zeros(shape, np.float32), model.table * 0)
 
-    def timed(name: str, operation: Callable[[], Any]) -> Any:
-        start = time.perf_counter()
-        result = operation()
-        seconds[name] = time.perf_counter() - start
-        return result
 
-    embedded = timed("gather", lambda: gather(model.table, batch.ids))
-    output, _ = timed(
-        "rnn_forward",
-        lambda: rnn_forward(
-            embedded, model.weight_ih, model.weight_hh, model.bias, lengths=batch.lengths
-        ),
-    )
+def run(batch: Batch, model: Model, results: Results) -> dict[str, float]:
+    """Run the job once with the backend in use; return the seconds of each operation.
+
+    Results go to arrays that are there: the pages of fresh ones can cost more than an operation.
+    """
+    table, weight_ih, weight_hh, bias = model
+    embedded, output, grad_table = results
+    start = time.perf_counter()
+    gather(table, batch.ids, out=embedded)
+    gathered = time.perf_counter()
+    rnn_forward(embedded, weight_ih, weight_hh, bias, lengths=batch.lengths, out=output)
+    encoded = time.perf_counter()
     # The gradient of sum(output**2) / 2 with respect to the embedded tokens, along the path through
     # each token's own step only (truncated to one step). It is 0 at padded steps, as the output is.
-    grad_embedded = (output * (1 - output**2)) @ model.weight_ih
-    grad_table = np.zeros_like(model.table)
-    timed("scatter_add", lambda: scatter_add(grad_table, batch.ids, grad_embedded))
-    return Pass(embedded, output, grad_table, seconds)
+    grad_embedded = (output * (1 - output**2)) @ weight_ih
+    grad_table[...] = 0
+    differentiated = time.perf_counter()
+    scatter_add(grad_table, batch.ids, grad_embedded)
+    scattered = time.perf_counter()
+    times = (gathered - start, encoded - gathered, scattered - differentiated)
+    return dict(zip(OPERATIONS, times, strict=True))
 
 
-def compare(
-    batch: Batch, backends: Iterable[str], rounds: Rounds
-) -> tuple[dict[str, Pass], dict[str, dict[str, float]]]:
-    """Run the backends in turns; return a pass of each and the median seconds of each operation."""
-    model = make_model(batch.vocabulary)
-    passes: dict[str, list[Pass]] = {name: [] for name in backends}
-    for _ in rounds(range(_ROUNDS), "timing"):
-        for name, done in passes.items():
-            with use_backend(name):
-                done.append(run(batch, model))
-    medians = {
-        name: {op: statistics.median(p.seconds[op] for p in done) for op in OPERATIONS}
-        for name, done in passes.items()
-    }
-    return {name: done[-1] for name, done in passes.items()}, medians
-
-
-def disagreement(a: Pass, b: Pass) -> str | None:
-    """Name the first operation on which two passes differ beyond rounding, if there is one."""
-    if not np.array_equal(a.embedded, b.embedded):
+def disagreement(batch: Batch, model: Model, backends: Iterable[str]) -> str | None:
+    """Name the first operation on which backends differ beyond rounding, if there is one."""
+    runs = []
+    for name in backends:
+        runs.append(make_results(batch, model))
+        with use_backend(name):
+            run(batch, model, runs[-1])
+    first, last = runs[0], runs[-1]
+    if not np.array_equal(first.embedded, last.embedded):
         return "gather"
-    if not np.allclose(a.output, b.output, rtol=1e-4, atol=1e-5):
+    if not np.allclose(first.output, last.output, rtol=1e-4, atol=1e-5):
         return "rnn_forward"
-    if not np.allclose(a.grad_table, b.grad_table, rtol=1e-4, atol=1e-4):
+    if not np.allclose(first.grad_table, last.grad_table, rtol=1e-4, atol=1e-4):
         return "scatter_add"
     return None
+
+
+def measure(
+    batch: Batch, model: Model, backends: Iterable[str], rounds: Rounds
+) -> dict[str, dict[str, float]]:
+    """Run the backends in turns; return the median seconds of each operation of each."""
+    results = make_results(batch, model)
+    samples: dict[str, list[dict[str, float]]] = {name: [] for name in backends}
+    for _ in rounds(range(_ROUNDS), "timing"):
+        for name, seconds in samples.items():
+            with use_backend(name):
+                seconds.append(run(batch, model, results))
+    return {
+        name: {op: statistics.median(s[op] for s in seconds) for op in OPERATIONS}
+        for name, seconds in samples.items()
+    }

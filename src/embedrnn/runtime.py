@@ -8,6 +8,8 @@ from embedrnn.version import __version__
 
 __all__ = ["config", "get_num_threads", "set_num_threads", "use_backend"]
 
+_MOST_THREADS = 1024  # as in cpp/runtime/threads.h
+
 
 def config() -> dict[str, Any]:
     """Return what the operations run with.
@@ -45,7 +47,7 @@ def get_num_threads() -> int:
     Raises
     ------
     ValueError
-        If ``EMBEDRNN_NUM_THREADS`` is not a whole number of at least 1.
+        If ``EMBEDRNN_NUM_THREADS`` is not a whole number from 1 to 1024.
 
     Examples
     --------
@@ -63,12 +65,12 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        At least 1.
+        From 1 to 1024.
 
     Raises
     ------
     TypeError, ValueError
-        If `n` is not an integer, or less than 1.
+        If `n` is not an integer, or out of range.
 
     Examples
     --------
@@ -80,6 +82,6 @@ def set_num_threads(n: int) -> None:
     >>> er.set_num_threads(before)
     """
     count = operator.index(n)
-    if not 1 <= count < 2**31:
-        raise ValueError(f"n must be a number of threads of at least 1, got {count}")
+    if not 1 <= count <= _MOST_THREADS:
+        raise ValueError(f"n must be a number of threads from 1 to {_MOST_THREADS}, got {count}")
     current().set_num_threads(count)
