@@ -28,7 +28,7 @@ void pack_reset_before(const CellWeights<T>& weights, PackedCell<T>& packed) {
   weight_hn.data += 2 * packing.hidden * weight_hn.row_stride;
   pack_weight(reset_update, weights.weight_hh, packed.weight_hh);
   pack_weight(candidate, weight_hn, packed.weight_hh + reset_update.elements(weight_hn.cols));
-  pack_bias(packing, weights.bias_ih, weights.bias_hh, weights.weight_hh.rows, packed.bias);
+  pack_bias_sum(weights, packed);
   packed.cell().needs_scratch = true;
 }
 

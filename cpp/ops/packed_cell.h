@@ -59,12 +59,18 @@ class PackedCell {
   Cell<T> cell_;
 };
 
+// Packs the sum of the biases, all of it into what is added to the input product.
+template <class T>
+void pack_bias_sum(const CellWeights<T>& weights, PackedCell<T>& packed) {
+  pack_bias(
+      packed.packing(), weights.bias_ih, weights.bias_hh, weights.weight_hh.rows, packed.bias);
+}
+
 // Packs the recurrent weights gate by gate beside each other, and the sum of the biases.
 template <class T>
 void pack_as_one(const CellWeights<T>& weights, PackedCell<T>& packed) {
   pack_weight(packed.packing(), weights.weight_hh, packed.weight_hh);
-  pack_bias(
-      packed.packing(), weights.bias_ih, weights.bias_hh, weights.weight_hh.rows, packed.bias);
+  pack_bias_sum(weights, packed);
 }
 
 }  // namespace embedrnn::ops

@@ -1,4 +1,4 @@
-// Rows are sorted by length once and dealt to one group a thread; a group never waits for another.
+// Rows are sorted by length once and dealt to groups, one a thread or more; none waits for another.
 // Each step runs the rows still alive, which come first, so padding is neither computed nor masked,
 // read nor copied. The input product of a tile of steps is made in one go, all its (row, step)
 // pairs side by side, straight from the caller's x: blocks stay full however few rows are alive,
