@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import report
-from cells import CELLS, OPERATIONS, Cell
+from cells import CELLS, Cell
 from environment import describe
 from limits import Limits, measure_limits
 from paired import measure, paired_ratio
@@ -44,9 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             for cell in cells:
                 results.append(run_cell(cell, threads, limits[threads], options))
                 print(report.cell_lines(results[-1]), flush=True)
+    goals = {cell.operation.name: cell.operation.goals for cell in cells}
+    summaries = report.summarise(results, goals)
+    print(report.summary_lines(summaries))
     save(options, environment, limits, results)
-    missed = sum(len(result.missed) for result in results)
-    return 1 if options.check and missed else 0
+    return 1 if options.check and any(summary.missed for summary in summaries) else 0
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -60,8 +62,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--threads", nargs="+", type=_positive(int), default=[1], metavar="N")
     add("--samples", type=_positive(int), default=25, help="pairs a cell (default 25)")
     add("--min-time", type=_positive(float), default=0.02, metavar="SECONDS", help="of one sample")
-    add("--json", nargs="?", type=Path, const=RESULTS / "compare.json", metavar="FILE")
-    add("--plot", nargs="?", type=Path, const=RESULTS / "compare.png", metavar="FILE")
+    add("--json", nargs="?", type=Path, const=RESULTS, metavar="FOLDER")
+    add("--plot", nargs="?", type=Path, const=RESULTS, metavar="FOLDER")
     add("--check", action="store_true", help="exit with 1 if a target is missed")
     add("--list", action="store_true", help="name the cells and stop")
     return parser.parse_args(argv)
@@ -96,11 +98,11 @@ def run_cell(
     runs = {name: entrant.run for name, entrant in entrants.items()}
     seconds = measure(runs, options.samples, options.min_time)
     ours = seconds.pop(OURS)
-    operation = OPERATIONS[cell.operation]
+    operation = cell.operation
     rate = operation.work(work) / float(np.median(ours))
     return report.CellResult(
         group=cell.group,
-        operation=cell.operation,
+        operation=operation.name,
         shape=cell.shape,
         threads=threads,
         seconds=float(np.median(ours)),
@@ -108,9 +110,7 @@ def run_cell(
         limit=operation.limit,
         share_of_limit=rate / getattr(limits, operation.limit),
         peers={
-            name: report.PeerResult(
-                float(np.median(peer)), paired_ratio(peer, ours), cell.goal(name, threads)
-            )
+            name: report.PeerResult(float(np.median(peer)), paired_ratio(peer, ours))
             for name, peer in seconds.items()
         },
     )
@@ -122,12 +122,15 @@ def save(
     limits: dict[int, Limits],
     results: list[report.CellResult],
 ) -> None:
-    """Write the files that were asked for."""
-    if options.json:
-        settings = {"samples": options.samples, "min_time": options.min_time}
-        report.write_json(options.json, environment, settings, limits, results)
-    if options.plot:
-        report.write_plot(options.plot, environment, results)
+    """Write the files that were asked for, one for each group of cells."""
+    settings = {"samples": options.samples, "min_time": options.min_time}
+    for group in dict.fromkeys(result.group for result in results):
+        members = [result for result in results if result.group == group]
+        if options.json:
+            path = options.json / f"{group}.json"
+            report.write_json(path, environment, settings, limits, members)
+        if options.plot:
+            report.write_plot(options.plot / f"{group}.png", environment, members)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def race(benchmark: BenchmarkFixture) -> Callable[[Cell, str], None]:
 
     def run(cell: Cell, name: str) -> None:
         work = workload(cell)
-        entrants = {who: contestants(cell.operation)[who](work, 1) for who in (OURS, name)}
+        entrants = {who: contestants(cell.operation.name)[who](work, 1) for who in (OURS, name)}
         cell.check(entrants)
         benchmark.group = str(cell)
         benchmark.extra_info.update(er.config())

@@ -1,10 +1,13 @@
 """Results: as lines while they come, as JSON, as a plot."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
+from cells import Goal
 from environment import blas_kernel
 from limits import Limits
 from paired import Ratio
@@ -19,12 +22,6 @@ class PeerResult:
 
     seconds: float
     ratio: Ratio
-    target: float | None
-
-    @property
-    def missed(self) -> bool:
-        """Whether there is a target and the median falls short of it."""
-        return self.target is not None and self.ratio.median < self.target
 
 
 @dataclass(frozen=True)
@@ -42,9 +39,68 @@ class CellResult:
     peers: dict[str, PeerResult]
 
     @property
-    def missed(self) -> list[str]:
-        """The peers against which the target was missed."""
-        return [name for name, peer in self.peers.items() if peer.missed]
+    def against_best(self) -> float | None:
+        """The ratio to the peer that comes nearest to us, or None if nobody else can do it."""
+        return min((peer.ratio.median for peer in self.peers.values()), default=None)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One operation at one thread count, over its cells, each against the best peer in it."""
+
+    operation: str
+    threads: int
+    cells: int
+    mean: float
+    worst: float
+    worst_cell: str
+    goal: Goal | None
+
+    @property
+    def missed(self) -> bool:
+        """Whether there is a goal, and the mean or the worst cell falls short of it."""
+        return self.goal is not None and (
+            self.mean < self.goal.mean or self.worst < self.goal.worst
+        )
+
+
+def summarise(cells: list[CellResult], goals: Mapping[str, Mapping[int, Goal]]) -> list[Summary]:
+    """Sum up each operation at each thread count, in the order of the cells."""
+    summaries = []
+    for operation, threads in dict.fromkeys((cell.operation, cell.threads) for cell in cells):
+        ratios = {
+            cell.shape: ratio
+            for cell in cells
+            if (cell.operation, cell.threads) == (operation, threads)
+            and (ratio := cell.against_best) is not None
+        }
+        if ratios:
+            worst_cell = min(ratios, key=ratios.__getitem__)
+            summaries.append(
+                Summary(
+                    operation,
+                    threads,
+                    len(ratios),
+                    geometric_mean(ratios.values()),
+                    ratios[worst_cell],
+                    worst_cell,
+                    goals[operation].get(threads),
+                )
+            )
+    return summaries
+
+
+def summary_lines(summaries: list[Summary]) -> str:
+    """Render the summaries, one line each."""
+    lines = ["\ntimes of the best peer over ours: geometric mean, and worst cell"]
+    for s in summaries:
+        line = f"  {s.operation:<14} {s.threads} thread{'s' * (s.threads > 1)}, {s.cells:>3} cells"
+        line += f"   {s.mean:6.2f}   {s.worst:6.2f} ({s.worst_cell})"
+        if s.goal is not None:
+            line += f"   goal {s.goal.mean:.2f} and {s.goal.worst:.2f}: "
+            line += "MISSED" if s.missed else "met"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def header(environment: dict[str, Any]) -> str:
@@ -84,10 +140,7 @@ def cell_lines(cell: CellResult) -> str:
 def _peer_line(name: str, peer: PeerResult) -> str:
     ratio = peer.ratio
     line = f"  {name:<16} {_time(peer.seconds)}   {ratio.median:6.2f} "
-    line += f"[{ratio.low:.2f}, {ratio.high:.2f}]"
-    if peer.target is not None:
-        line += f"   target {peer.target:.2f}: {'MISSED' if peer.missed else 'met'}"
-    return line
+    return line + f"[{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
 def _time(seconds: float) -> str:
@@ -130,7 +183,7 @@ def write_plot(path: Path, environment: dict[str, Any], cells: list[CellResult])
     ax.set_yticks(range(len(cells)), labels, fontsize=8)
     ax.invert_yaxis()
     ax.grid(axis="x", which="both", alpha=0.25)
-    ax.set_xlabel("time of the peer / time of embedrnn (median of pairs, 95 % interval; | target)")
+    ax.set_xlabel("time of the peer / time of embedrnn (median of pairs, 95 % interval)")
     ax.set_title(f"{environment['cpu']}, ISA {environment['embedrnn']['isa']}", fontsize=10)
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,9 +199,6 @@ def _draw_peer(ax: Any, name: str, color: Any, cells: list[CellResult]) -> None:
     high = [peer.ratio.high - peer.ratio.median for _, peer in points]
     rows = [y for y, _ in points]
     ax.errorbar(median, rows, xerr=[low, high], fmt="o", color=color, capsize=3, label=name)
-    goals = [(peer.target, y) for y, peer in points if peer.target is not None]
-    if goals:
-        ax.scatter(*zip(*goals, strict=True), marker="|", s=220, color=color)
 
 
 def _height(y: int, name: str, cell: CellResult) -> float:

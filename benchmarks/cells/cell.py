@@ -1,0 +1,58 @@
+"""What a cell is, and how one is entered, checked and held against what is aimed at."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from peers import OURS, Contestant, contestants
+from workloads import Array
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Aims for the ratio of the best peer's time to ours, over the cells of an operation."""
+
+    mean: float  # geometric, over the cells
+    worst: float  # in any cell
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How the work of one call is counted, what limits it, and how closely answers must agree."""
+
+    name: str  # the contestants are entered under it
+    limit: str  # a field of limits.Limits
+    work: Callable[[Any], float]  # bytes moved or floating-point operations, padding left out
+    tolerance: float  # relative to the largest magnitude of the answer; 0: bit for bit
+    goals: Mapping[int, Goal] = field(default_factory=dict)  # by number of threads
+
+    def check(self, got: Array, want: Array) -> None:
+        """Raise AssertionError unless the answers agree."""
+        scale = float(np.abs(want).max(initial=0))
+        np.testing.assert_allclose(got, want, rtol=0, atol=self.tolerance * scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One line of the report."""
+
+    group: str
+    operation: Operation
+    shape: str
+    make: Callable[[], Any]
+
+    def __str__(self) -> str:
+        return f"{self.operation.name} {self.shape}"
+
+    def enter(self, work: Any, threads: int) -> dict[str, Contestant]:
+        """Set up everyone who can do this, ours first."""
+        factories = contestants(self.operation.name)
+        return {name: factory(work, threads) for name, factory in factories.items()}
+
+    def check(self, entrants: Mapping[str, Contestant]) -> None:
+        """Run each once and compare its answer with ours: a wrong answer has no speed."""
+        answers = {name: entrant.answer(entrant.run()) for name, entrant in entrants.items()}
+        for answer in answers.values():
+            self.operation.check(answer, answers[OURS])
