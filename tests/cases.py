@@ -3,6 +3,7 @@
 import ctypes
 import importlib
 import importlib.util
+import itertools
 import mmap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 _PROT_NONE = 0
@@ -29,6 +31,8 @@ ISAS: list[str] = CORE.isas() if CORE else []  # what this machine has, best fir
 # --- numbers -----------------------------------------------------------------------------------
 
 INT_DTYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+
+HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
 
 # One element, one less and one more than each vector width, and sizes that a model would have.
 WIDTHS = (1, 3, 5, 15, 16, 17, 31, 33, 64, 100, 128, 300)
@@ -103,6 +107,73 @@ ROW_CASES = (
     RowCase("no_rows_3d", 0, (3,), "none_3d"),
     RowCase("no_rows_vector", 0, (), "none"),
 )
+
+
+# --- bags of rows ----------------------------------------------------------------------------
+
+# How many items each bag has.
+BAG_LENGTHS: dict[str, list[int]] = {
+    "no_bags": [],
+    "one_bag": [7],
+    "one_empty": [0],
+    "all_empty": [0, 0, 0],
+    "one_each": [1] * 9,
+    "ragged": [0, 3, 0, 0, 1, 12, 2, 0],
+    "one_long": [1, 150, 2],
+}
+
+
+@dataclass(frozen=True)
+class BagCase:
+    """Bags of rows of a table (n_rows, width), their lengths of one kind."""
+
+    name: str
+    n_rows: int
+    width: int
+    kind: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.array(BAG_LENGTHS[self.kind], np.int64)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Where each bag begins, and where the last one ends."""
+        return np.concatenate(([0], self.lengths.cumsum()))
+
+    def table(self, dtype: Any) -> np.ndarray:
+        return np.random.default_rng(9).standard_normal((self.n_rows, self.width)).astype(dtype)
+
+    def indices(self) -> np.ndarray:
+        n = int(self.lengths.sum())
+        return np.random.default_rng(10).integers(-self.n_rows, self.n_rows, n)
+
+    def weights(self, dtype: Any) -> np.ndarray:
+        return np.random.default_rng(11).standard_normal(self.lengths.sum()).astype(dtype)
+
+
+BAG_CASES = (
+    *(BagCase(f"width_{width}", 6, width, "ragged") for width in (0, *WIDTHS)),
+    *(BagCase(kind, 11, 19, kind) for kind in BAG_LENGTHS),
+    BagCase("one_row", 1, 5, "ragged"),
+    BagCase("large_table", 12_000, 50, "one_long"),
+    BagCase("no_rows", 0, 4, "all_empty"),
+)
+
+
+def reference_bag(
+    rows: np.ndarray, offsets: np.ndarray, mode: str, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """The definition, in float64, one bag at a time; `rows` has one for each item."""
+    scaled = rows.astype("f8") * (1 if weights is None else weights.astype("f8")[:, None])
+    out = np.zeros((len(offsets) - 1, rows.shape[1]))
+    for b, (begin, end) in enumerate(itertools.pairwise(offsets)):
+        if begin < end:
+            out[b] = getattr(scaled[begin:end], mode)(axis=0)
+    return out
 
 
 # --- padded sequences ------------------------------------------------------------------------

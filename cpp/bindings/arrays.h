@@ -25,11 +25,18 @@ bool holds(const py::array& array) {
   return array.dtype().num() == py::detail::npy_format_descriptor<Element>::value;
 }
 
+// The same, but that integers may have another sign: they are read by their bits.
+template <class T>
+bool has_bits_of(const py::array& array) {
+  if constexpr (std::is_integral_v<T>) return array.itemsize() == std::ptrdiff_t{sizeof(T)};
+  return holds<T>(array);
+}
+
 // The data as T, which is const for an input. py::array::mutable_data also refuses a read-only
 // array.
 template <class T>
 T* data(py::array& array) {
-  assert(holds<T>(array));
+  assert(has_bits_of<T>(array));
   if constexpr (std::is_const_v<T>) {
     return static_cast<T*>(array.data());
   } else {

@@ -60,7 +60,23 @@ std::ptrdiff_t scatter_add_as(py::array& target, const py::array& indices, py::a
   return without_gil([&] { return ops::scatter_add(args); });
 }
 
+// Integers are added by their bits, in which signed and unsigned sums are the same.
+std::ptrdiff_t
+scatter_add_integers(py::array& target, const py::array& indices, py::array& updates) {
+  switch (target.itemsize()) {
+  case 1:
+    return scatter_add_as<std::uint8_t, std::uint8_t>(target, indices, updates);
+  case 2:
+    return scatter_add_as<std::uint16_t, std::uint16_t>(target, indices, updates);
+  case 4:
+    return scatter_add_as<std::uint32_t, std::uint32_t>(target, indices, updates);
+  default:
+    return scatter_add_as<std::uint64_t, std::uint64_t>(target, indices, updates);
+  }
+}
+
 std::ptrdiff_t scatter_add(py::array target, const py::array& indices, py::array updates) {
+  if (target.dtype().kind() != 'f') return scatter_add_integers(target, indices, updates);
   if (holds<double>(target)) return scatter_add_as<double, double>(target, indices, updates);
   if (holds<double>(updates)) return scatter_add_as<float, double>(target, indices, updates);
   return scatter_add_as<float, float>(target, indices, updates);

@@ -7,6 +7,8 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.attr("__version__") = EMBEDRNN_VERSION;
   embedrnn::bindings::register_runtime(m);
   embedrnn::bindings::register_embedding(m);
+  embedrnn::bindings::register_coalesce(m);
+  embedrnn::bindings::register_bag(m);
   embedrnn::bindings::register_rnn(m);
   embedrnn::bindings::register_gru(m);
   embedrnn::bindings::register_lstm(m);

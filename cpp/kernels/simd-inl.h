@@ -26,11 +26,10 @@ struct BitsOf<double> {
 template <class T>
 inline constexpr int kLanes = EMBEDRNN_VECTOR_BYTES / int{sizeof(T)};
 
-template <class T>
+template <class T, int N = kLanes<T>>
 struct VectorTypes {
-  typedef T Vector __attribute__((vector_size(EMBEDRNN_VECTOR_BYTES)));
-  typedef T Unaligned
-      __attribute__((vector_size(EMBEDRNN_VECTOR_BYTES), aligned(alignof(T)), may_alias));
+  typedef T Vector __attribute__((vector_size(N * sizeof(T))));
+  typedef T Unaligned __attribute__((vector_size(N * sizeof(T)), aligned(alignof(T)), may_alias));
 };
 
 template <class T>
@@ -54,6 +53,40 @@ template <class T>
 EMBEDRNN_INLINE void store_first(T* p, Vec<T> v, std::ptrdiff_t n) {
   for (std::ptrdiff_t i = 0; i < n; ++i) p[i] = v[i];
 }
+
+// The columns of a row that fill no vector: a part of N lanes for each bit N of their number, the
+// widest first. Less than an instruction a lane, and nothing beyond the last is touched.
+template <class T, int N = kLanes<T> / 2>
+struct Tail {
+  using Unaligned = typename VectorTypes<T, N>::Unaligned;
+
+  typename VectorTypes<T, N>::Vector part = {};
+  Tail<T, N / 2> rest;
+
+  EMBEDRNN_INLINE void load(const T* p, std::ptrdiff_t n) {
+    if (n & N) part = *reinterpret_cast<const Unaligned*>(p);
+    rest.load(p + (n & N), n);
+  }
+  EMBEDRNN_INLINE void add(T weight, const T* p, std::ptrdiff_t n) {
+    if (n & N) part += weight * *reinterpret_cast<const Unaligned*>(p);
+    rest.add(weight, p + (n & N), n);
+  }
+  EMBEDRNN_INLINE void divide(T by) {
+    part /= by;
+    rest.divide(by);
+  }
+  EMBEDRNN_INLINE void store(T* p, std::ptrdiff_t n) const {
+    if (n & N) *reinterpret_cast<Unaligned*>(p) = part;
+    rest.store(p + (n & N), n);
+  }
+};
+template <class T>
+struct Tail<T, 0> {
+  EMBEDRNN_INLINE void load(const T*, std::ptrdiff_t) {}
+  EMBEDRNN_INLINE void add(T, const T*, std::ptrdiff_t) {}
+  EMBEDRNN_INLINE void divide(T) {}
+  EMBEDRNN_INLINE void store(T*, std::ptrdiff_t) const {}
+};
 
 template <class T>
 EMBEDRNN_INLINE Vec<T> broadcast(T s) {

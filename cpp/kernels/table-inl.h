@@ -3,6 +3,7 @@
 // symbol the object exports.
 #pragma once
 
+#include "bag-inl.h"
 #include "embedding-inl.h"
 #include "gru-inl.h"
 #include "lstm-inl.h"
@@ -25,6 +26,11 @@ constexpr RecurrentKernels<T> recurrent_kernels() {
           elementwise<T, tanh<T>>};
 }
 
+template <class S>
+constexpr BagKernels<Sum<S>> bag_kernels() {
+  return {bag_sum<S>, bag_max<S>, bag_dot<S>};
+}
+
 }  // namespace
 
 constexpr KernelTable EMBEDRNN_ISA_TABLE = {EMBEDRNN_ISA_NAME,
@@ -39,7 +45,18 @@ constexpr KernelTable EMBEDRNN_ISA_TABLE = {EMBEDRNN_ISA_NAME,
                                              gather,
                                              scatter_add<float, float>,
                                              scatter_add<float, double>,
-                                             scatter_add<double, double>},
+                                             scatter_add<double, double>,
+                                             scatter_add<std::uint8_t, std::uint8_t>,
+                                             scatter_add<std::uint16_t, std::uint16_t>,
+                                             scatter_add<std::uint32_t, std::uint32_t>,
+                                             scatter_add<std::uint64_t, std::uint64_t>},
+                                            {bag_kernels<float>(),
+                                             bag_kernels<double>(),
+                                             bag_kernels<Float16>(),
+                                             bag_kernels<BFloat16>(),
+                                             bag_kernels<Int8Row>(),
+                                             bag_sum<float, Float16>,
+                                             bag_sum<float, BFloat16>},
                                             recurrent_kernels<float>(),
                                             recurrent_kernels<double>()};
 

@@ -27,6 +27,31 @@ enum class IndexType : std::uint8_t {
 };
 inline constexpr int kIndexTypes = 8;
 
+// Numbers by their bits: IEEE binary16, and the upper half of binary32.
+struct Float16 {
+  std::uint16_t bits;
+};
+struct BFloat16 {
+  std::uint16_t bits;
+};
+
+// A row of an int8 table: scale and offset (float32), then the codes (int8), none of them aligned.
+// A code means scale * code + offset.
+struct Int8Row {};
+inline constexpr std::ptrdiff_t kInt8RowHeader = 8;
+
+// What rows of S are summed in.
+template <class S>
+struct SumOf {
+  using type = float;
+};
+template <>
+struct SumOf<double> {
+  using type = double;
+};
+template <class S>
+using Sum = typename SumOf<S>::type;
+
 namespace kernels {
 
 // Turns n indices into row numbers in [0, n_rows). Returns the position of the first index that has
@@ -60,6 +85,48 @@ struct ScatterAddBlock {
   std::int64_t first_row, last_row;
   const U* updates;  // (n, cols), may not overlap the target
   std::ptrdiff_t update_row_stride, update_col_stride;
+};
+
+// The rows of bags [first, last). Bag b holds the items from offsets[b] to offsets[b + 1], or,
+// where there are no offsets, item b alone.
+struct BagRows {
+  const char* table;
+  std::ptrdiff_t table_row_stride;  // in bytes
+  std::int64_t n_rows;              // of the table
+  const std::int64_t* rows;         // (items): where in the table
+  std::ptrdiff_t items;             // of all bags
+  const std::int64_t* offsets;      // (bags + 1) or null
+  std::ptrdiff_t first, last, cols;
+};
+
+// out[b] = sum of weights[i] * table[rows[i]] over the items of bag b, i rising from zero; divided
+// by their number if `mean`. T is the type of the sums; halves are rounded once.
+template <class T>
+struct BagSumBlock {
+  BagRows bags;
+  const T* weights;  // (items), or null: ones
+  bool mean;
+  std::ptrdiff_t first_col, last_col;  // those to sum
+  char* out;                           // apart from the table
+  std::ptrdiff_t out_row_stride;       // in bytes
+  const std::int64_t* out_rows;  // (bags): the sum starts from out[out_rows[b]]; null: out[b] = ...
+};
+
+// out[b] = greatest of the items of bag b in each column, 0 if it is empty. Float64 sums for a
+// table of float64.
+struct BagMaxBlock {
+  BagRows bags;
+  char* out;
+  std::ptrdiff_t out_row_stride;  // in bytes
+  std::int64_t* winners;          // (bags, cols): the item it came from, -1 if none; or null
+};
+
+// out[i] = gradient[b] . table[rows[i]] for each item i of bag b.
+template <class T>
+struct BagDotBlock {
+  BagRows bags;
+  const T* gradient;  // (bags, cols)
+  T* out;             // (items)
 };
 
 // Packed weights: the (G*H, K) matrix as panels. A panel holds the weights of a few vectors of
@@ -105,6 +172,28 @@ struct RowKernels {
   void (*scatter_add_f32)(const ScatterAddBlock<float, float>&) noexcept;
   void (*scatter_add_f32_f64)(const ScatterAddBlock<float, double>&) noexcept;
   void (*scatter_add_f64)(const ScatterAddBlock<double, double>&) noexcept;
+  // Integers, signed ones by their bits: sums wrap alike.
+  void (*scatter_add_u8)(const ScatterAddBlock<std::uint8_t, std::uint8_t>&) noexcept;
+  void (*scatter_add_u16)(const ScatterAddBlock<std::uint16_t, std::uint16_t>&) noexcept;
+  void (*scatter_add_u32)(const ScatterAddBlock<std::uint32_t, std::uint32_t>&) noexcept;
+  void (*scatter_add_u64)(const ScatterAddBlock<std::uint64_t, std::uint64_t>&) noexcept;
+};
+
+// For a table that stores S, whose sums are formed in T.
+template <class T>
+struct BagKernels {
+  void (*sum)(const BagSumBlock<T>&) noexcept;
+  void (*max)(const BagMaxBlock&) noexcept;
+  void (*dot)(const BagDotBlock<T>&) noexcept;
+};
+
+struct AllBagKernels {
+  BagKernels<float> f32;
+  BagKernels<double> f64;
+  BagKernels<float> f16, bf16, int8;
+  // Sums of float added to rows of halves.
+  void (*add_to_f16)(const BagSumBlock<float>&) noexcept;
+  void (*add_to_bf16)(const BagSumBlock<float>&) noexcept;
 };
 
 template <class T>
@@ -118,6 +207,7 @@ struct RecurrentKernels {
 struct KernelTable {
   const char* isa;
   RowKernels rows;
+  AllBagKernels bags;
   RecurrentKernels<float> f32;
   RecurrentKernels<double> f64;
 };

@@ -1,10 +1,9 @@
 #include "ops/embedding.h"
 
-#include <algorithm>
+#include <type_traits>
 #include <vector>
 
-#include "runtime/isa.h"
-#include "runtime/scratch.h"
+#include "ops/resolve.h"
 #include "runtime/threads.h"
 
 namespace embedrnn::ops {
@@ -12,66 +11,10 @@ namespace {
 
 using kernels::RowKernels;
 
-// Indices resolved at a time: 1 MB of row numbers, which bounds the scratch of a call.
-constexpr std::ptrdiff_t kBlock = std::ptrdiff_t{1} << 17;
-
-// Bytes moved below which a second thread costs more than it brings (about 200 us of work).
-constexpr std::ptrdiff_t kBytesPerThread = std::ptrdiff_t{1} << 21;
-
 // Bytes that one chunk of a gather moves: each chunk starts without rows under way, so not too few;
 // a Ctrl-C is seen between two, so not too many.
 constexpr std::ptrdiff_t kLeastChunkBytes = std::ptrdiff_t{1} << 19;
 constexpr std::ptrdiff_t kMostChunkBytes = std::ptrdiff_t{1} << 22;
-
-class Resolver {
- public:
-  Resolver(const RowKernels& kernels,
-           const IndexView& indices,
-           std::ptrdiff_t n_rows,
-           IndexMode mode)
-      : resolve_(kernels.resolve[static_cast<int>(indices.type)]), indices_(indices),
-        n_rows_(n_rows), mode_(mode) {}
-
-  // Fills rows with the row numbers of the indices [first, first + n); returns the first bad
-  // position or kAllInRange.
-  std::ptrdiff_t operator()(std::ptrdiff_t first, std::ptrdiff_t n, std::int64_t* rows) const {
-    const char* begin = static_cast<const char*>(indices_.data) + first * indices_.itemsize;
-    const std::ptrdiff_t good = resolve_(begin, n, n_rows_, mode_, rows);
-    return good == n ? kAllInRange : first + good;
-  }
-
- private:
-  kernels::ResolveIndices resolve_;
-  IndexView indices_;
-  std::ptrdiff_t n_rows_;
-  IndexMode mode_;
-};
-
-// Calls body(first, n) for consecutive blocks of at most `size` of n.
-template <class Body>
-void for_blocks(std::ptrdiff_t n, std::ptrdiff_t size, const Body& body) {
-  for (std::ptrdiff_t first = 0; first < n; first += size) body(first, std::min(size, n - first));
-}
-
-// Calls body(first, count, rows) for consecutive blocks of resolved indices, once all are known to
-// be in range; else returns the position of the first that is not.
-template <class Body>
-std::ptrdiff_t for_resolved(const Resolver& resolve, std::ptrdiff_t n, const Body& body) {
-  const runtime::Scratch scratch(runtime::scratch_bytes<std::int64_t>(std::min(n, kBlock)));
-  std::int64_t* const rows = reinterpret_cast<std::int64_t*>(scratch.data());
-  std::ptrdiff_t bad = kAllInRange;
-  const auto check = [&](std::ptrdiff_t first, std::ptrdiff_t count) {
-    if (bad == kAllInRange) bad = resolve(first, count, rows);
-  };
-  // A single block is resolved once. More are checked first and then resolved again: an index that
-  // another thread changes between the two still cannot lead out of the table.
-  if (n > kBlock) for_blocks(n, kBlock, check);
-  for_blocks(n, kBlock, [&](std::ptrdiff_t first, std::ptrdiff_t count) {
-    check(first, count);
-    if (bad == kAllInRange) body(first, count, rows);
-  });
-  return bad;
-}
 
 void copy_rows(const GatherArgs& args,
                const RowKernels& kernels,
@@ -98,14 +41,24 @@ std::ptrdiff_t rows_a_chunk(std::ptrdiff_t n, std::ptrdiff_t row_bytes) {
                                   std::clamp(even, kLeastChunkBytes, kMostChunkBytes) / row_bytes);
 }
 
-void run_kernel(const RowKernels& k, const kernels::ScatterAddBlock<float, float>& block) {
-  k.scatter_add_f32(block);
-}
-void run_kernel(const RowKernels& k, const kernels::ScatterAddBlock<float, double>& block) {
-  k.scatter_add_f32_f64(block);
-}
-void run_kernel(const RowKernels& k, const kernels::ScatterAddBlock<double, double>& block) {
-  k.scatter_add_f64(block);
+template <class T, class U>
+auto scatter_add_kernel(const RowKernels& k) {
+  if constexpr (std::is_same_v<U, float>) {
+    return k.scatter_add_f32;
+  } else if constexpr (std::is_same_v<T, float>) {
+    return k.scatter_add_f32_f64;
+  } else if constexpr (std::is_same_v<T, double>) {
+    return k.scatter_add_f64;
+  } else if constexpr (std::is_same_v<T, std::uint8_t>) {
+    return k.scatter_add_u8;
+  } else if constexpr (std::is_same_v<T, std::uint16_t>) {
+    return k.scatter_add_u16;
+  } else if constexpr (std::is_same_v<T, std::uint32_t>) {
+    return k.scatter_add_u32;
+  } else {
+    static_assert(std::is_same_v<T, std::uint64_t>);
+    return k.scatter_add_u64;
+  }
 }
 
 // What one thread owns of the target: some columns of every row, or every column of some rows.
@@ -154,20 +107,19 @@ void scatter_share(const ScatterAddArgs<T, U>& args,
   const std::ptrdiff_t row_bytes = std::max<std::ptrdiff_t>(1, cols * std::ptrdiff_t{sizeof(T)});
   const std::ptrdiff_t step = std::max<std::ptrdiff_t>(1, kMostChunkBytes / row_bytes);
   for_blocks(n, step, [&](std::ptrdiff_t first, std::ptrdiff_t count) {
-    run_kernel(kernels,
-               kernels::ScatterAddBlock<T, U>{
-                   .target = target.data + share.first_col * target.col_stride,
-                   .target_row_stride = target.row_stride,
-                   .target_col_stride = target.col_stride,
-                   .rows = rows + first,
-                   .n = count,
-                   .cols = cols,
-                   .first_row = share.first_row,
-                   .last_row = share.last_row,
-                   .updates = updates.data + (first_update + first) * updates.row_stride +
-                              share.first_col * updates.col_stride,
-                   .update_row_stride = updates.row_stride,
-                   .update_col_stride = updates.col_stride});
+    scatter_add_kernel<T, U>(kernels)(kernels::ScatterAddBlock<T, U>{
+        .target = target.data + share.first_col * target.col_stride,
+        .target_row_stride = target.row_stride,
+        .target_col_stride = target.col_stride,
+        .rows = rows + first,
+        .n = count,
+        .cols = cols,
+        .first_row = share.first_row,
+        .last_row = share.last_row,
+        .updates = updates.data + (first_update + first) * updates.row_stride +
+                   share.first_col * updates.col_stride,
+        .update_row_stride = updates.row_stride,
+        .update_col_stride = updates.col_stride});
     runtime::checkpoint();
   });
 }
@@ -203,5 +155,9 @@ std::ptrdiff_t scatter_add(const ScatterAddArgs<T, U>& args) {
 template std::ptrdiff_t scatter_add(const ScatterAddArgs<float, float>&);
 template std::ptrdiff_t scatter_add(const ScatterAddArgs<float, double>&);
 template std::ptrdiff_t scatter_add(const ScatterAddArgs<double, double>&);
+template std::ptrdiff_t scatter_add(const ScatterAddArgs<std::uint8_t, std::uint8_t>&);
+template std::ptrdiff_t scatter_add(const ScatterAddArgs<std::uint16_t, std::uint16_t>&);
+template std::ptrdiff_t scatter_add(const ScatterAddArgs<std::uint32_t, std::uint32_t>&);
+template std::ptrdiff_t scatter_add(const ScatterAddArgs<std::uint64_t, std::uint64_t>&);
 
 }  // namespace embedrnn::ops

@@ -1,12 +1,9 @@
 // Rows of a table: gather (numpy.take along axis 0) and scatter_add (numpy.add.at).
 #pragma once
 
-#include "ops/dims.h"
+#include "ops/resolve.h"
 
 namespace embedrnn::ops {
-
-// Returned by both operations when every index is in range.
-inline constexpr std::ptrdiff_t kAllInRange = -1;
 
 // Rows of `cols` elements of `itemsize` bytes; the bytes are moved, whatever they mean. Strides in
 // bytes.

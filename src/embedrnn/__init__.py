@@ -1,19 +1,29 @@
 """Embedding gather, scatter-add and recurrent passes over padded sequences, for NumPy arrays."""
 
+from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_vjp
+from embedrnn.coalesce import RowGrad, coalesce
 from embedrnn.embedding import gather, scatter_add
 from embedrnn.gru import gru_forward
 from embedrnn.lstm import lstm_forward
+from embedrnn.quantized import QuantizedRows, quantize_rows
 from embedrnn.rnn import rnn_forward
 from embedrnn.runtime import config, get_num_threads, set_num_threads, use_backend
 from embedrnn.version import __version__
 
 __all__ = [
+    "BagGrads",
+    "QuantizedRows",
+    "RowGrad",
     "__version__",
+    "coalesce",
     "config",
+    "embedding_bag",
+    "embedding_bag_vjp",
     "gather",
     "get_num_threads",
     "gru_forward",
     "lstm_forward",
+    "quantize_rows",
     "rnn_forward",
     "scatter_add",
     "set_num_threads",

@@ -19,6 +19,42 @@ def sigmoid(x: _Array, out: _Array) -> None: ...
 def tanh(x: _Array, out: _Array) -> None: ...
 def gather(weight: _Array, indices: _Indices, out: _Array, mode: str) -> int: ...
 def scatter_add(target: _Array, indices: _Indices, updates: _Array) -> int: ...
+def group_rows(
+    indices: _Indices,
+    n_rows: int,
+    rows: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.int64],
+    offsets: npt.NDArray[np.int64],
+) -> tuple[int, int]: ...
+def bag_sum(
+    weight: _Array,
+    indices: _Indices,
+    offsets: npt.NDArray[np.int64] | None,
+    per_sample_weights: _Array | None,
+    mean: bool,
+    out: _Array,
+) -> int: ...
+def bag_max(
+    weight: _Array,
+    indices: _Indices,
+    offsets: npt.NDArray[np.int64] | None,
+    out: _Array,
+    winners: npt.NDArray[np.int64] | None,
+) -> int: ...
+def bag_dot(
+    weight: _Array,
+    indices: _Indices,
+    offsets: npt.NDArray[np.int64] | None,
+    gradient: _Array,
+    out: _Array,
+) -> int: ...
+def bag_add(
+    updates: _Array,
+    indices: _Indices,
+    offsets: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    target: _Array,
+) -> None: ...
 def rnn_forward(
     x: _Array,
     weight_ih: _Array,

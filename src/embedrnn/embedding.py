@@ -7,12 +7,14 @@ import numpy.typing as npt
 
 from embedrnn import _check
 from embedrnn._backend import current
+from embedrnn._grouping import group
+from embedrnn.quantized import QuantizedRows
 
 _Array = TypeVar("_Array", bound=npt.NDArray[Any])
 
 
 def gather(
-    weight: npt.ArrayLike,
+    weight: npt.ArrayLike | QuantizedRows,
     indices: npt.ArrayLike,
     *,
     out: npt.NDArray[Any] | None = None,
@@ -22,8 +24,9 @@ def gather(
 
     Parameters
     ----------
-    weight : array_like, shape (V, ...), any dtype
-        The table. Arrays of objects are handed to `numpy.take`.
+    weight : array_like, shape (V, ...), any dtype, or QuantizedRows
+        The table, a `numpy.memmap` included, of which only the rows asked for are read. Arrays of
+        objects are handed to `numpy.take`. The int8 rows of `quantize_rows` come as float32.
     indices : array_like of any integer dtype, shape (...)
         Rows to copy. Negative ones count from the end.
     out : ndarray, shape ``indices.shape + weight.shape[1:]``, dtype of `weight`, optional
@@ -62,6 +65,8 @@ def gather(
            [[ 0,  1],
             [20, 21]]])
     """
+    if isinstance(weight, QuantizedRows):
+        return _dequantize(weight, indices, out, mode)
     table = np.asarray(weight)
     if table.dtype.hasobject:
         return cast("Any", np.take)(table, indices, axis=0, out=out, mode=mode)
@@ -103,9 +108,10 @@ def scatter_add(target: _Array, indices: npt.ArrayLike, updates: npt.ArrayLike) 
     Notes
     -----
     The target is untouched if anything is wrong. Results have the bits of `numpy.add.at` at any
-    number of threads. The compiled kernels serve float32 and float64; other dtypes are handed to
-    `numpy.add.at`. This is the gradient of `gather` with respect to its table;
-    `torch.scatter_add`, which is elementwise, is another function.
+    number of threads, but for float16 and bfloat16 (of ml_dtypes): the updates of a row are summed
+    in float32, together with what the row holds, and rounded once. The compiled kernels serve these
+    four dtypes and integers; others are handed to `numpy.add.at`. This is the gradient of `gather`
+    with respect to its table; `torch.scatter_add`, which is elementwise, is another function.
 
     Examples
     --------
@@ -117,12 +123,44 @@ def scatter_add(target: _Array, indices: npt.ArrayLike, updates: npt.ArrayLike) 
            [6., 8.]])
     """
     call = _check.scatter_add(target, indices, updates)
-    if call.native:
-        bad = current().scatter_add(call.target, call.indices, call.updates)
-    else:
+    if call.sums is None:
         bad = _check.first_out_of_range(call.indices, target.shape[0])
+    elif _check.is_half(target.dtype):
+        bad = _add_to_halves(call)
+    else:
+        bad = current().scatter_add(call.target, call.indices, call.updates)
     if bad >= 0:
         raise _check.index_error(call.indices, bad, "target", target.shape[0])
-    if not call.native:
+    if call.sums is None:
         np.add.at(target, call.indices.ravel().astype(np.intp, copy=False), call.updates)
     return target
+
+
+def _dequantize(
+    weight: QuantizedRows, indices: npt.ArrayLike, out: npt.NDArray[Any] | None, mode: str
+) -> npt.NDArray[np.float32]:
+    """Gather rows of an int8 table: bags of one row each."""
+    call = _check.gather_quantized(weight.rows, weight.shape, indices, out, mode)
+    rows = call.buffer.reshape(call.indices.size, weight.shape[1])
+    bad = current().bag_sum(call.weight, call.indices.reshape(-1), None, None, False, rows)
+    if bad >= 0:
+        raise _check.index_error(call.indices, bad, "weight", len(weight))
+    return _check.deliver(call)
+
+
+def _add_to_halves(call: _check.ScatterAdd) -> int:
+    """Add the sum of all updates of a row at once; return the first bad position, or -1."""
+    groups = group(call.indices.reshape(-1), call.target.shape[0])
+    if groups.bad >= 0:
+        return groups.bad
+    updates = _check.as_rows(_check.as_matrix(call.updates))
+    target, rows = call.target, groups.rows
+    in_place = _check.is_plain_matrix(target)
+    if not in_place:  # work on a copy of the rows that are named
+        native = target.dtype.newbyteorder("=")
+        target, rows = target[rows].astype(native, order="C"), np.arange(rows.size)
+    matrix = _check.stored(target if target.ndim == 2 else _check.as_matrix(target))
+    current().bag_add(updates, groups.positions, groups.offsets, rows, matrix)
+    if not in_place:
+        call.target[groups.rows] = target
+    return -1

@@ -4,17 +4,41 @@ A check returns the arrays that a backend takes: aligned, in native byte order, 
 compiled kernels need them; fresh outputs are allocated here. Good arguments pass without a copy.
 """
 
-from embedrnn._check.arrays import choice, deliver
-from embedrnn._check.embedding import gather, index_error, scatter_add
+from embedrnn._check.arrays import (
+    as_matrix,
+    as_rows,
+    choice,
+    deliver,
+    is_half,
+    is_plain_matrix,
+    require_shape,
+    stored,
+)
+from embedrnn._check.bag import bag, bag_gradient, bag_table
+from embedrnn._check.coalesce import coalesce, summed_by_kernels
+from embedrnn._check.embedding import ScatterAdd, gather, gather_quantized, index_error, scatter_add
 from embedrnn._check.recurrence import recurrence
 from embedrnn._numpy.embedding import first_out_of_range
 
 __all__ = [
+    "ScatterAdd",
+    "as_matrix",
+    "as_rows",
+    "bag",
+    "bag_gradient",
+    "bag_table",
     "choice",
+    "coalesce",
     "deliver",
     "first_out_of_range",
     "gather",
+    "gather_quantized",
     "index_error",
+    "is_half",
+    "is_plain_matrix",
     "recurrence",
+    "require_shape",
     "scatter_add",
+    "stored",
+    "summed_by_kernels",
 ]

@@ -1,12 +1,22 @@
 """Rules of the operations on rows of a table."""
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn._check.arrays import FLOATS, Array, apart, as_native, behaved, choice, require_output
+from embedrnn._check.arrays import (
+    FLOATS,
+    Array,
+    apart,
+    as_matrix,
+    as_native,
+    behaved,
+    choice,
+    is_half,
+    require_output,
+)
+from embedrnn._numpy.embedding import in_range
 
 Indices = npt.NDArray[np.integer[Any]]
 
@@ -23,12 +33,15 @@ class Gather(NamedTuple):
 
 
 class ScatterAdd(NamedTuple):
-    """A checked scatter_add; `native` says whether the backends serve these dtypes."""
+    """A checked scatter_add; `sums` is what the backends form sums in, None if they do not.
+
+    Where the target is narrower than that, the sum of all updates of a row is rounded once.
+    """
 
     target: Array
     indices: Indices
     updates: Array
-    native: bool
+    sums: np.dtype[Any] | None
 
 
 def gather(weight: Array, indices: npt.ArrayLike, out: Array | None, mode: str) -> Gather:
@@ -49,6 +62,24 @@ def gather(weight: Array, indices: npt.ArrayLike, out: Array | None, mode: str) 
     return Gather(weight, rows, out, out if plain else np.empty(shape, weight.dtype))
 
 
+def gather_quantized(
+    rows: Array, shape: tuple[int, int], indices: npt.ArrayLike, out: Array | None, mode: str
+) -> Gather:
+    """Check the arguments of a gather from int8 rows, of a table of this shape."""
+    numbers = integer_indices(indices)
+    choice("mode", mode, _MODES)
+    if mode != "raise" and shape[0]:
+        numbers = np.asarray(in_range(numbers, shape[0], mode))
+    full = (*numbers.shape, shape[1])
+    if out is None:
+        fresh = np.empty(full, np.float32)
+        return Gather(rows, numbers, fresh, fresh)
+    require_output("out", out, full, np.dtype(np.float32))
+    plain = out.flags.c_contiguous and not np.may_share_memory(out, rows)
+    buffer = out if plain else np.empty(full, np.float32)
+    return Gather(rows, apart(numbers, out), out, buffer)
+
+
 def scatter_add(target: Array, indices: npt.ArrayLike, updates: npt.ArrayLike) -> ScatterAdd:
     """Check the arguments of a scatter_add."""
     if isinstance(indices, tuple):
@@ -61,9 +92,9 @@ def scatter_add(target: Array, indices: npt.ArrayLike, updates: npt.ArrayLike) -
     if target.ndim == 0:
         raise ValueError("target must have at least one axis, got a scalar")
     shape = rows.shape + target.shape[1:]
-    native = _has_kernel(target, values)
-    if native:  # what np.add.at forms each sum in
-        values = as_native(values, np.result_type(target.dtype, values.dtype))
+    sums = _sums(target, values)
+    if sums is not None:
+        values = as_native(values, sums)
     try:
         spread = np.broadcast_to(apart(values, target), shape)
     except ValueError:
@@ -75,10 +106,10 @@ def scatter_add(target: Array, indices: npt.ArrayLike, updates: npt.ArrayLike) -
     # broadcasts itself over N-d indices into a 1-d target; it is never given any.
     flat = spread.reshape(rows.size, *target.shape[1:])
     rows = apart(rows, target)
-    if native and target.ndim > 2:
-        cols = math.prod(target.shape[1:])
-        target, flat = target.reshape(target.shape[0], cols), flat.reshape(rows.size, cols)
-    return ScatterAdd(target, rows, flat, native)
+    if sums is not None and target.ndim > 2:
+        flat = as_matrix(flat)
+        target = as_matrix(target) if target.flags.c_contiguous else target
+    return ScatterAdd(target, rows, flat, sums)
 
 
 def index_error(indices: Indices, position: int, table: str, n_rows: int) -> IndexError:
@@ -114,12 +145,20 @@ def _overlaps_itself(array: Array) -> bool:
     return False
 
 
-def _has_kernel(target: Array, updates: Array) -> bool:
-    """Whether the kernels add to this target, seen as a matrix without a copy."""
-    return (
-        target.dtype in FLOATS
-        and behaved(target)
-        and (target.flags.c_contiguous or (target.ndim <= 2 and not _overlaps_itself(target)))
-        and updates.dtype.kind in "biuf"
-        and np.result_type(target.dtype, updates.dtype) in FLOATS
-    )
+def _sums(target: Array, updates: Array) -> np.dtype[Any] | None:
+    """Return what the backends form each sum in, or None where that is left to np.add.at.
+
+    For float32, float64 and integers that is what np.add.at does. Integer sums wrap, so it does not
+    show in what width they are formed.
+    """
+    real = updates.dtype.kind in "biuf" or is_half(updates.dtype)
+    if not real or (_overlaps_itself(target) and not target.flags.c_contiguous):
+        return None
+    if is_half(target.dtype):
+        return np.dtype(np.float32)
+    if not behaved(target) or not (target.ndim <= 2 or target.flags.c_contiguous):
+        return None
+    common = np.result_type(target.dtype, updates.dtype)
+    if target.dtype.kind in "iu" and common.kind in "iu":
+        return target.dtype
+    return common if target.dtype in FLOATS and common in FLOATS else None

@@ -3,6 +3,8 @@
 Functions have the names and parameters of the compiled module; their arguments have been checked.
 """
 
+from embedrnn._numpy.bag import bag_add, bag_dot, bag_max, bag_sum
+from embedrnn._numpy.coalesce import group_rows
 from embedrnn._numpy.embedding import gather, scatter_add
 from embedrnn._numpy.gru import gru_forward
 from embedrnn._numpy.lstm import lstm_forward
@@ -11,9 +13,14 @@ from embedrnn._numpy.runtime import asserts, get_isa, get_num_threads, isas, set
 
 __all__ = [
     "asserts",
+    "bag_add",
+    "bag_dot",
+    "bag_max",
+    "bag_sum",
     "gather",
     "get_isa",
     "get_num_threads",
+    "group_rows",
     "gru_forward",
     "isas",
     "lstm_forward",

@@ -16,7 +16,7 @@ def gather(weight: Array, indices: Indices, out: Array, mode: str) -> int:
         bad = first_out_of_range(indices, n_rows)
         if bad >= 0:
             return bad
-    out[...] = weight[_resolve(indices, n_rows, mode)]
+    out[...] = weight[in_range(indices, n_rows, mode)]
     return -1
 
 
@@ -34,7 +34,7 @@ def first_out_of_range(indices: Indices, n_rows: int) -> int:
     return int(bad.argmax()) if bad.any() else -1
 
 
-def _resolve(indices: Indices, n_rows: int, mode: str) -> Indices:
+def in_range(indices: Indices, n_rows: int, mode: str) -> Indices:
     """Return indices that are in range, as `numpy.take` understands its modes."""
     if mode == "raise" or n_rows == 0:
         return indices

@@ -1,0 +1,194 @@
+// Bags of rows: their sum, mean or maximum, and the products of their rows with a gradient.
+#pragma once
+
+#include "rows-inl.h"
+#include "storage-inl.h"
+
+namespace embedrnn::kernels {
+namespace {
+
+// Columns that stay in registers while the rows of a bag pass: 8 vectors, and then what is left.
+template <class T>
+inline constexpr std::ptrdiff_t kTileColumns = 8 * kLanes<T>;
+
+// The items of one bag.
+struct Items {
+  std::ptrdiff_t begin, end;
+};
+
+EMBEDRNN_INLINE Items items_of(const BagRows& b, std::ptrdiff_t bag) {
+  return b.offsets != nullptr ? Items{b.offsets[bag], b.offsets[bag + 1]} : Items{bag, bag + 1};
+}
+
+// Calls body(i, reader) for the items of a bag. In the first tile of columns it also fetches the
+// rows to come, of this bag or the next ones.
+template <class S, class Body>
+EMBEDRNN_INLINE void
+for_items(const BagRows& b, Items items, std::ptrdiff_t ahead, const Body& body) {
+  const std::ptrdiff_t row_bytes = RowReader<S>::bytes(b.cols);
+  for (std::ptrdiff_t i = items.begin; i < items.end; ++i) {
+    if (ahead > 0 && i + ahead < b.items) {
+      prefetch<false>(b.table + b.rows[i + ahead] * b.table_row_stride, row_bytes);
+    }
+    body(i, RowReader<S>(b.table + b.rows[i] * b.table_row_stride));
+  }
+}
+
+// The sums of a few vectors of columns, and then what is left of a row.
+template <class T, int Vectors>
+struct VectorSums {
+  Vec<T> sum[Vectors] = {};
+
+  EMBEDRNN_INLINE void load(const T* p, std::ptrdiff_t) {
+    for (int v = 0; v < Vectors; ++v) sum[v] = kernels::load(p + v * kLanes<T>);
+  }
+  EMBEDRNN_INLINE void add(T weight, const T* p, std::ptrdiff_t) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) sum[v] += weight * kernels::load(p + v * kLanes<T>);
+  }
+  EMBEDRNN_INLINE void divide(T by) {
+    for (int v = 0; v < Vectors; ++v) sum[v] /= by;
+  }
+  EMBEDRNN_INLINE void store(T* p, std::ptrdiff_t) const {
+    for (int v = 0; v < Vectors; ++v) kernels::store(p + v * kLanes<T>, sum[v]);
+  }
+};
+
+// Calls body(sums, first column, columns) for each tile of the columns; `sums` is of the type that
+// keeps them in registers.
+template <class T, class Body>
+EMBEDRNN_INLINE void for_tiles(std::ptrdiff_t first, std::ptrdiff_t last, const Body& body) {
+  while (last - first >= kLanes<T>) {
+    const std::ptrdiff_t left = (last - first) / kLanes<T>;
+    with_constant<8>(left < 8 ? left : 8, [&](auto v) {
+      body(VectorSums<T, decltype(v)::value>{}, first, v.value * std::ptrdiff_t{kLanes<T>});
+      first += v.value * std::ptrdiff_t{kLanes<T>};
+    });
+  }
+  if (first < last) body(Tail<T>{}, first, last - first);
+}
+
+template <class S, class O, class Sums>
+EMBEDRNN_INLINE void sum_tile(const BagSumBlock<Sum<S>>& b,
+                              std::ptrdiff_t bag,
+                              Sums sums,
+                              std::ptrdiff_t first,
+                              std::ptrdiff_t n,
+                              std::ptrdiff_t ahead) {
+  using T = Sum<S>;
+  alignas(EMBEDRNN_VECTOR_BYTES) T buffer[kTileColumns<T>];
+  const std::ptrdiff_t out_row = b.out_rows != nullptr ? b.out_rows[bag] : bag;
+  O* const out = reinterpret_cast<O*>(b.out + out_row * b.out_row_stride) + first;
+  const Items items = items_of(b.bags, bag);
+  if (b.out_rows != nullptr) {
+    sums.load(RowReader<O>(reinterpret_cast<const char*>(out)).columns(0, n, buffer), n);
+  }
+  for_items<S>(b.bags, items, ahead, [&](std::ptrdiff_t i, const RowReader<S>& row) {
+    sums.add(b.weights != nullptr ? b.weights[i] : T{1}, row.columns(first, n, buffer), n);
+  });
+  if (b.mean && items.end > items.begin) sums.divide(static_cast<T>(items.end - items.begin));
+  if constexpr (sizeof(O) == sizeof(T)) {
+    sums.store(out, n);
+  } else {
+    sums.store(buffer, n);
+    write_columns(buffer, n, out);
+  }
+}
+
+template <class S, class O = typename RowReader<S>::Output>
+void bag_sum(const BagSumBlock<Sum<S>>& b) noexcept {
+  using T = Sum<S>;
+  const std::ptrdiff_t ahead = rows_ahead(RowReader<S>::bytes(b.bags.cols), b.bags.n_rows);
+  for (std::ptrdiff_t bag = b.bags.first; bag < b.bags.last; ++bag) {
+    for_tiles<T>(b.first_col, b.last_col, [&](auto sums, std::ptrdiff_t first, std::ptrdiff_t n) {
+      sum_tile<S, O>(b, bag, sums, first, n, first == b.first_col ? ahead : 0);
+    });
+  }
+}
+
+// Keeps the first of equal values, and the first NaN, as numpy.maximum does; `winner` is its item.
+template <class T>
+EMBEDRNN_INLINE void keep_greater(T x, std::ptrdiff_t i, T& most, std::ptrdiff_t& winner) {
+  const bool greater = x > most || (x != x && most == most);
+  most = greater ? x : most;
+  winner = greater ? i : winner;
+}
+
+template <class S>
+EMBEDRNN_INLINE void
+max_tile(const BagMaxBlock& b, std::ptrdiff_t bag, std::ptrdiff_t first, std::ptrdiff_t n) {
+  using T = Sum<S>;
+  using O = typename RowReader<S>::Output;
+  alignas(EMBEDRNN_VECTOR_BYTES) T buffer[kTileColumns<T>], most[kTileColumns<T>] = {};
+  std::ptrdiff_t winner[kTileColumns<T>];
+  const Items items = items_of(b.bags, bag);
+  for (std::ptrdiff_t c = 0; c < n; ++c) winner[c] = -1;
+  for_items<S>(b.bags, items, 0, [&](std::ptrdiff_t i, const RowReader<S>& row) {
+    const T* const values = row.columns(first, n, buffer);
+    if (i == items.begin) {
+      for (std::ptrdiff_t c = 0; c < n; ++c) most[c] = values[c];
+      for (std::ptrdiff_t c = 0; c < n; ++c) winner[c] = i;
+    } else {
+      for (std::ptrdiff_t c = 0; c < n; ++c) keep_greater(values[c], i, most[c], winner[c]);
+    }
+  });
+  write_columns(most, n, reinterpret_cast<O*>(b.out + bag * b.out_row_stride) + first);
+  if (b.winners == nullptr) return;
+  for (std::ptrdiff_t c = 0; c < n; ++c) b.winners[bag * b.bags.cols + first + c] = winner[c];
+}
+
+template <class S>
+void bag_max(const BagMaxBlock& b) noexcept {
+  constexpr std::ptrdiff_t kColumns = kTileColumns<Sum<S>>;
+  const std::ptrdiff_t cols = b.bags.cols;
+  for (std::ptrdiff_t bag = b.bags.first; bag < b.bags.last; ++bag) {
+    for (std::ptrdiff_t first = 0; first < cols; first += kColumns) {
+      max_tile<S>(b, bag, first, cols - first < kColumns ? cols - first : kColumns);
+    }
+  }
+}
+
+// The sum of a[c] * b[c], in a fixed number of interleaved partial sums: the same bits at any
+// vector width.
+template <class T>
+struct Dot {
+  static constexpr std::ptrdiff_t kParts = 64 / std::ptrdiff_t{sizeof(T)};
+  T part[kParts] = {};
+
+  EMBEDRNN_INLINE void add(const T* a, const T* b, std::ptrdiff_t n) {
+    std::ptrdiff_t c = 0;
+    for (; c + kParts <= n; c += kParts) {
+      for (std::ptrdiff_t p = 0; p < kParts; ++p) part[p] += a[c + p] * b[c + p];
+    }
+    for (std::ptrdiff_t p = 0; c + p < n; ++p) part[p] += a[c + p] * b[c + p];
+  }
+  EMBEDRNN_INLINE T sum() {
+    for (std::ptrdiff_t half = kParts / 2; half > 0; half /= 2) {
+      for (std::ptrdiff_t p = 0; p < half; ++p) part[p] += part[p + half];
+    }
+    return part[0];
+  }
+};
+
+template <class S>
+void bag_dot(const BagDotBlock<Sum<S>>& b) noexcept {
+  using T = Sum<S>;
+  constexpr std::ptrdiff_t kColumns = kTileColumns<T>;
+  alignas(EMBEDRNN_VECTOR_BYTES) T buffer[kColumns];
+  const std::ptrdiff_t ahead = rows_ahead(RowReader<S>::bytes(b.bags.cols), b.bags.n_rows);
+  for (std::ptrdiff_t bag = b.bags.first; bag < b.bags.last; ++bag) {
+    const T* const gradient = b.gradient + bag * b.bags.cols;
+    for_items<S>(
+        b.bags, items_of(b.bags, bag), ahead, [&](std::ptrdiff_t i, const RowReader<S>& row) {
+          Dot<T> dot;
+          for (std::ptrdiff_t first = 0; first < b.bags.cols; first += kColumns) {
+            const std::ptrdiff_t left = b.bags.cols - first, n = left < kColumns ? left : kColumns;
+            dot.add(gradient + first, row.columns(first, n, buffer), n);
+          }
+          b.out[i] = dot.sum();
+        });
+  }
+}
+
+}  // namespace
+}  // namespace embedrnn::kernels

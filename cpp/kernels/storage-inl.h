@@ -1,0 +1,118 @@
+// Numbers as a table stores them, and the type they are summed in: float and double as they are;
+// float16, bfloat16 and int8 in float. Plain loops, which the compiler vectorises: GCC 12 makes one
+// lane at a time of a conversion between its vector types.
+#pragma once
+
+#include "simd-inl.h"
+#include "table.h"
+
+namespace embedrnn::kernels {
+namespace {
+
+EMBEDRNN_INLINE std::uint32_t bits_of(float v) { return __builtin_bit_cast(std::uint32_t, v); }
+EMBEDRNN_INLINE float float_of(std::uint32_t bits) { return __builtin_bit_cast(float, bits); }
+
+// The exponent is moved to its place and corrected by an exact product, subnormals included.
+EMBEDRNN_INLINE float widen(Float16 v) {
+  constexpr std::uint32_t kInfinity16 = 0x7c00u << 13, kInfinity32 = 0x7f800000;
+  const std::uint32_t magnitude = (v.bits & 0x7fffu) << 13;
+  const std::uint32_t finite = bits_of(float_of(magnitude) * 0x1p112f);
+  const std::uint32_t value = magnitude < kInfinity16 ? finite : finite | kInfinity32;
+  return float_of(value | (v.bits & 0x8000u) << 16);
+}
+
+EMBEDRNN_INLINE float widen(BFloat16 v) { return float_of(std::uint32_t{v.bits} << 16); }
+
+// The sum as an output of the second argument's type: to the nearest, ties to even.
+template <class T>
+EMBEDRNN_INLINE T narrow(T v, T) {
+  return v;
+}
+
+EMBEDRNN_INLINE Float16 narrow(float v, Float16) {
+  constexpr std::uint32_t kInfinity = 0x7f800000, kOverflow = 0x477ff000, kNormal = 0x38800000;
+  const std::uint32_t magnitude = bits_of(v) & 0x7fffffff;
+  const std::uint32_t normal = (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13;
+  // The ulp of 0.5 is the spacing of the subnormals of float16: the sum rounds to it.
+  const std::uint32_t subnormal = bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f);
+  std::uint32_t result = magnitude < kNormal ? subnormal : normal;
+  result = magnitude < kOverflow ? result : 0x7c00;
+  result = magnitude > kInfinity ? 0x7e00 : result;
+  return {static_cast<std::uint16_t>(result | (bits_of(v) >> 16 & 0x8000))};
+}
+
+EMBEDRNN_INLINE BFloat16 narrow(float v, BFloat16) {
+  const std::uint32_t bits = bits_of(v);
+  const std::uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  const bool is_nan = (bits & 0x7fffffff) > 0x7f800000;
+  return {static_cast<std::uint16_t>(is_nan ? bits >> 16 | 0x40 : rounded)};
+}
+
+// One stored row, read as sums need it: columns() gives n of them from `first` on, which are those
+// of the table itself or have been put into `buffer`.
+template <class S>
+struct RowReader {
+  using Output = S;
+  const S* row;
+
+  explicit RowReader(const char* p) : row(reinterpret_cast<const S*>(p)) {}
+  static std::ptrdiff_t bytes(std::ptrdiff_t cols) { return cols * std::ptrdiff_t{sizeof(S)}; }
+
+  EMBEDRNN_INLINE const float*
+  columns(std::ptrdiff_t first, std::ptrdiff_t n, float* __restrict buffer) const {
+    for (std::ptrdiff_t i = 0; i < n; ++i) buffer[i] = widen(row[first + i]);
+    return buffer;
+  }
+};
+
+template <class T>
+struct PlainRowReader {
+  using Output = T;
+  const T* row;
+
+  explicit PlainRowReader(const char* p) : row(reinterpret_cast<const T*>(p)) {}
+  static std::ptrdiff_t bytes(std::ptrdiff_t cols) { return cols * std::ptrdiff_t{sizeof(T)}; }
+
+  EMBEDRNN_INLINE const T* columns(std::ptrdiff_t first, std::ptrdiff_t, T*) const {
+    return row + first;
+  }
+};
+template <>
+struct RowReader<float> : PlainRowReader<float> {
+  using PlainRowReader::PlainRowReader;
+};
+template <>
+struct RowReader<double> : PlainRowReader<double> {
+  using PlainRowReader::PlainRowReader;
+};
+
+template <>
+struct RowReader<Int8Row> {
+  using Output = float;
+  const std::int8_t* codes;
+  float scale, offset;
+
+  explicit RowReader(const char* p)
+      : codes(reinterpret_cast<const std::int8_t*>(p) + kInt8RowHeader) {
+    __builtin_memcpy(&scale, p, sizeof scale);
+    __builtin_memcpy(&offset, p + sizeof scale, sizeof offset);
+  }
+  static std::ptrdiff_t bytes(std::ptrdiff_t cols) { return kInt8RowHeader + cols; }
+
+  EMBEDRNN_INLINE const float*
+  columns(std::ptrdiff_t first, std::ptrdiff_t n, float* __restrict buffer) const {
+    for (std::ptrdiff_t i = 0; i < n; ++i) {
+      buffer[i] = scale * static_cast<float>(codes[first + i]) + offset;
+    }
+    return buffer;
+  }
+};
+
+// Puts n sums into a row of outputs.
+template <class T, class O>
+EMBEDRNN_INLINE void write_columns(const T* from, std::ptrdiff_t n, O* to) {
+  for (std::ptrdiff_t i = 0; i < n; ++i) to[i] = narrow(from[i], O{});
+}
+
+}  // namespace
+}  // namespace embedrnn::kernels

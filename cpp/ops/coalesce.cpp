@@ -1,0 +1,106 @@
+#include "ops/coalesce.h"
+
+#include <array>
+#include <bit>
+#include <utility>
+
+#include "runtime/threads.h"
+
+namespace embedrnn::ops {
+namespace {
+
+// Two passes sort a table of 4 million rows, and the counts of a pass stay in L1.
+constexpr int kDigitBits = 11;
+
+// A row number above, the position of its index below.
+template <class Key>
+struct Keys {
+  static constexpr int kPositionBits = 4 * sizeof(Key);
+
+  static Key make(std::int64_t row, std::ptrdiff_t position) {
+    return static_cast<Key>(row) << kPositionBits | static_cast<Key>(position);
+  }
+  static std::int64_t row(Key key) { return static_cast<std::int64_t>(key >> kPositionBits); }
+  static std::int64_t position(Key key) {
+    return static_cast<std::int64_t>(key & ((Key{1} << kPositionBits) - 1));
+  }
+};
+
+// One pass of a radix sort, stable.
+template <class Key>
+void sort_by_digit(const Key* from, std::ptrdiff_t n, int shift, int bits, Key* to) {
+  std::array<std::ptrdiff_t, std::size_t{1} << kDigitBits> next{};
+  const auto digit = [=](Key key) {
+    return static_cast<std::size_t>(key >> shift) & ((std::size_t{1} << bits) - 1);
+  };
+  for (std::ptrdiff_t i = 0; i < n; ++i) ++next[digit(from[i])];
+  std::ptrdiff_t sum = 0;
+  for (std::ptrdiff_t& count : next) sum += std::exchange(count, sum);
+  for (std::ptrdiff_t i = 0; i < n; ++i) to[next[digit(from[i])]++] = from[i];
+}
+
+// Returns where the sorted keys are: in `keys` or in `other`. Only the digits in which the rows
+// differ are sorted by.
+template <class Key>
+const Key* sort_by_row(Key* keys, std::ptrdiff_t n, Key* other) {
+  std::int64_t all = 0, before = 0;
+  bool rising = true;
+  for (std::ptrdiff_t i = 0; i < n; ++i) {
+    const std::int64_t row = Keys<Key>::row(keys[i]);
+    all |= row;
+    rising &= row >= before;
+    before = row;
+  }
+  if (rising) return keys;
+  const int row_bits = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(all)));
+  const int passes = (row_bits + kDigitBits - 1) / kDigitBits;
+  for (int pass = 0; pass < passes; ++pass) {
+    const int first = row_bits * pass / passes, last = row_bits * (pass + 1) / passes;
+    sort_by_digit(keys, n, Keys<Key>::kPositionBits + first, last - first, other);
+    std::swap(keys, other);
+    runtime::checkpoint();
+  }
+  return keys;
+}
+
+template <class Key>
+std::ptrdiff_t write_groups(const Key* keys, const GroupArgs& args) {
+  std::ptrdiff_t count = 0;
+  std::int64_t before = -1;
+  args.offsets[0] = 0;
+  for (std::ptrdiff_t i = 0; i < args.indices.n; ++i) {
+    const std::int64_t row = Keys<Key>::row(keys[i]);
+    args.positions[i] = Keys<Key>::position(keys[i]);
+    count += row != before;  // no branch: whether a row goes on cannot be foretold
+    args.rows[count - 1] = row;
+    args.offsets[count] = i + 1;
+    before = row;
+  }
+  return count;
+}
+
+template <class Key>
+Grouped group_by(const GroupArgs& args) {
+  const std::ptrdiff_t n = args.indices.n;
+  const runtime::Scratch scratch(2 * runtime::scratch_bytes<Key>(n));
+  runtime::Carver carver(scratch.data());
+  Key* const keys = carver.take<Key>(n);
+  Key* const other = carver.take<Key>(n);
+  std::int64_t* const rows = reinterpret_cast<std::int64_t*>(other);
+  const Resolver resolve(
+      runtime::kernel_table().rows, args.indices, args.n_rows, IndexMode::kRaise);
+  const std::ptrdiff_t bad = resolve(0, n, rows);
+  if (bad != kAllInRange) return {bad, 0};
+  for (std::ptrdiff_t i = 0; i < n; ++i) keys[i] = Keys<Key>::make(rows[i], i);
+  return {kAllInRange, write_groups(sort_by_row(keys, n, other), args)};
+}
+
+}  // namespace
+
+Grouped group_rows(const GroupArgs& args) {
+  constexpr std::ptrdiff_t kNarrow = std::ptrdiff_t{1} << 32;
+  const bool narrow = args.indices.n < kNarrow && args.n_rows <= kNarrow;
+  return narrow ? group_by<std::uint64_t>(args) : group_by<unsigned __int128>(args);
+}
+
+}  // namespace embedrnn::ops

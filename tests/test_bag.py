@@ -1,0 +1,262 @@
+"""embedding_bag and its gradients against the definition, numpy.add.at and finite differences."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import embedrnn as er
+from cases import (
+    BAG_CASES,
+    HALVES,
+    INT_DTYPES,
+    LAYOUTS,
+    BagCase,
+    assert_same_bits,
+    guarded,
+    reference_bag,
+)
+
+bag_case = pytest.mark.parametrize("case", BAG_CASES, ids=str)
+modes = pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+RAGGED = BagCase("ragged", 11, 19, "ragged")
+
+TOLERANCE = {"float32": 1e-5, "float64": 1e-13, "float16": 2e-3, "bfloat16": 2e-2}
+
+
+def assert_near(actual: np.ndarray, expected: np.ndarray) -> None:
+    tolerance = TOLERANCE[actual.dtype.name]
+    scale = np.abs(expected).max(initial=1)
+    np.testing.assert_allclose(
+        actual.astype("f8"), expected, rtol=tolerance, atol=tolerance * scale
+    )
+
+
+# --- forward -----------------------------------------------------------------------------------
+
+
+def test_by_hand(backend: str) -> None:
+    table = np.array([[1, -2], [3, 4], [5, 6]], np.float32)
+    ids, offsets = [0, 2, 1, 1], [0, 0, 2]
+    bags = {mode: er.embedding_bag(table, ids, offsets, mode=mode) for mode in ("sum", "max")}
+    assert bags["sum"].tolist() == [[0, 0], [6, 4], [6, 8]]
+    assert bags["max"].tolist() == [[0, 0], [5, 6], [3, 4]]
+    assert er.embedding_bag(table, ids, offsets, mode="mean").tolist() == [[0, 0], [3, 2], [3, 4]]
+
+
+@bag_case
+@modes
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+def test_definition(backend: str, case: BagCase, mode: Any, dtype: Any) -> None:
+    weight, indices = case.table(dtype), case.indices()
+    out = er.embedding_bag(weight, indices, lengths=case.lengths, mode=mode)
+    assert out.dtype == weight.dtype
+    assert_near(out, reference_bag(weight[indices], case.offsets, mode))
+
+
+@bag_case
+def test_sums_have_the_bits_of_add_at(backend: str, dtype: Any, case: BagCase) -> None:
+    weight, indices = case.table(dtype), case.indices()
+    expected = np.zeros((len(case.lengths), case.width), dtype)
+    np.add.at(expected, np.repeat(np.arange(len(case.lengths)), case.lengths), weight[indices])
+    assert_same_bits(er.embedding_bag(weight, indices, lengths=case.lengths), expected)
+
+
+@bag_case
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+def test_per_sample_weights(backend: str, case: BagCase, dtype: Any) -> None:
+    weight, indices, weights = case.table(dtype), case.indices(), case.weights(dtype)
+    out = er.embedding_bag(weight, indices, case.offsets[:-1], per_sample_weights=weights)
+    assert_near(out, reference_bag(weight[indices], case.offsets, "sum", weights))
+
+
+@modes
+@pytest.mark.parametrize("padding_idx", [0, 10, -1, -11, 4])
+def test_padding_rows_are_left_out(backend: str, mode: Any, padding_idx: int) -> None:
+    weight, indices = RAGGED.table("f8"), RAGGED.indices() % 3 + np.arange(18) % 2 * 8
+    kept = (indices % 11) != padding_idx % 11
+    offsets = np.concatenate(([0], kept.cumsum()))[RAGGED.offsets]
+    arguments = {"lengths": RAGGED.lengths, "mode": mode, "padding_idx": padding_idx}
+    for ids in (indices, np.where(indices % 2, indices, indices - 11)):
+        out = er.embedding_bag(weight, ids, **arguments)
+        assert_near(out, reference_bag(weight[indices[kept]], offsets, mode))
+
+
+@modes
+def test_each_row_of_2d_indices_is_a_bag(backend: str, mode: Any) -> None:
+    weight = RAGGED.table("f4")
+    indices = np.random.default_rng(0).integers(-11, 11, (5, 7))
+    out = er.embedding_bag(weight, indices, mode=mode)
+    assert_same_bits(out, er.embedding_bag(weight, indices.ravel(), lengths=[7] * 5, mode=mode))
+    assert er.embedding_bag(weight, np.zeros((4, 0), int), mode=mode).tolist() == [[0] * 19] * 4
+    assert er.embedding_bag(weight, np.zeros((0, 4), int), mode=mode).shape == (0, 19)
+
+
+def test_offsets_with_and_without_the_last(backend: str) -> None:
+    weight, indices = RAGGED.table("f4"), RAGGED.indices()
+    expected = er.embedding_bag(weight, indices, lengths=RAGGED.lengths)
+    offsets = RAGGED.offsets
+    assert_same_bits(er.embedding_bag(weight, indices, offsets[:-1]), expected)
+    whole = er.embedding_bag(weight, indices, offsets, include_last_offset=True)
+    assert_same_bits(whole, expected)
+    assert er.embedding_bag(weight, [], []).shape == (0, 19)
+    assert er.embedding_bag(weight, [], [0], include_last_offset=True).shape == (0, 19)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+def test_maximum_of_special_values(backend: str, dtype: Any) -> None:
+    nan, inf = np.nan, np.inf
+    weight = np.array([[1, nan, -inf, -5], [nan, 2, inf, -7], [3, 3, -inf, -6]], dtype)
+    out = er.embedding_bag(weight, [[0, 1, 2], [2, 1, 0], [0, 0, 0]], mode="max")
+    np.testing.assert_array_equal(
+        out.astype("f8"), [[nan, nan, inf, -5], [nan, nan, inf, -5], [1, nan, -inf, -5]]
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+@modes
+def test_layouts(backend: str, layout: str, dtype: str, mode: Any) -> None:
+    weight = LAYOUTS[layout](RAGGED.table(dtype))
+    indices, lengths = LAYOUTS[layout](RAGGED.indices()), LAYOUTS[layout](RAGGED.lengths)
+    if lengths.sum() != indices.size:
+        lengths = RAGGED.lengths
+    plain = weight.astype(dtype)
+    expected = er.embedding_bag(plain, indices.copy(), lengths=lengths.copy(), mode=mode)
+    out = er.embedding_bag(weight, indices, lengths=lengths, mode=mode)
+    assert_same_bits(out.astype(dtype), expected)
+
+
+@pytest.mark.parametrize("index_dtype", INT_DTYPES)
+def test_index_dtypes(backend: str, index_dtype: str) -> None:
+    weight = RAGGED.table("f4")
+    ids, offsets = np.array([3, 10, 0, 3], index_dtype), np.array([0, 1, 1], index_dtype)
+    expected = er.embedding_bag(weight, [3, 10, 0, 3], [0, 1, 1])
+    assert_same_bits(er.embedding_bag(weight, ids, offsets), expected)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["end", "start"])
+@pytest.mark.parametrize("item", ["f4", "f8", "f2"])
+def test_stays_inside_its_arrays(backend: str, item: str, before: bool) -> None:
+    for width in range(131):
+        weight = guarded(BagCase("", 4, width, "one_bag").table(item), before=before)
+        indices = guarded(np.array([3, 0, 3]), before=before)
+        weights = guarded(np.ones(3, item), before=before)
+        plain = weight.copy()
+        for mode in ("sum", "max"):
+            out = er.embedding_bag(weight, indices, [0, 1], mode=mode)
+            assert_same_bits(out, er.embedding_bag(plain, indices, [0, 1], mode=mode))
+        out, backward = er.embedding_bag_vjp(weight, indices, [0, 1], per_sample_weights=weights)
+        assert backward(out).per_sample_weights is not None
+
+
+# --- gradients ---------------------------------------------------------------------------------
+
+
+def test_gradients_by_hand(backend: str) -> None:
+    table = np.array([[1.0, 8.0], [3.0, 4.0], [3.0, 6.0]])
+    _, backward = er.embedding_bag_vjp(table, [[0, 1, 2]], mode="max")
+    assert backward([[10.0, 20.0]]).weight.to_dense(3).tolist() == [[0, 20], [10, 0], [0, 0]]
+    _, backward = er.embedding_bag_vjp(table, [1, 1, 0], [0, 2], per_sample_weights=[1.0, 2.0, 3.0])
+    grads = backward([[1.0, 2.0], [3.0, 4.0]])
+    assert grads.weight.indices.tolist() == [0, 1]
+    assert grads.weight.values.tolist() == [[9, 12], [3, 6]]
+    assert grads.per_sample_weights is not None
+    assert grads.per_sample_weights.tolist() == [11, 11, 35]
+
+
+def differences(function: Any, at: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Return the gradient of sum(direction * function(at)) by central differences."""
+    grad, step = np.zeros_like(at), 1e-6
+    for i in np.ndindex(at.shape):
+        moved = at.copy()
+        moved[i] += step
+        high = function(moved)
+        moved[i] -= 2 * step
+        grad[i] = ((high - function(moved)) * direction).sum() / (2 * step)
+    return grad
+
+
+@modes
+@pytest.mark.parametrize("padding_idx", [None, 2, -1])
+def test_gradients_by_finite_differences(backend: str, mode: Any, padding_idx: int | None) -> None:
+    case = BagCase("small", 5, 3, "ragged")
+    weight, indices, weights = case.table("f8"), case.indices(), case.weights("f8")
+    options: Any = {"lengths": case.lengths, "mode": mode, "padding_idx": padding_idx}
+    if mode == "sum":
+        options["per_sample_weights"] = weights
+    output, backward = er.embedding_bag_vjp(weight, indices, **options)
+    assert_same_bits(output, er.embedding_bag(weight, indices, **options))
+    direction = np.random.default_rng(1).standard_normal(output.shape)
+    grads = backward(direction)
+    expected = differences(lambda w: er.embedding_bag(w, indices, **options), weight, direction)
+    np.testing.assert_allclose(grads.weight.to_dense(5), expected, atol=1e-8)
+    if padding_idx is not None:
+        assert padding_idx % 5 not in grads.weight.indices
+    if mode != "sum":
+        assert grads.per_sample_weights is None
+        return
+    expected = differences(
+        lambda w: er.embedding_bag(weight, indices, **options | {"per_sample_weights": w}),
+        weights,
+        direction,
+    )
+    np.testing.assert_allclose(grads.per_sample_weights, expected, atol=1e-8)
+
+
+@bag_case
+@modes
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+def test_gradient_adds_up_to_that_of_each_item(
+    backend: str, case: BagCase, mode: Any, dtype: Any
+) -> None:
+    weight, indices = case.table(dtype), case.indices()
+    output, backward = er.embedding_bag_vjp(weight, indices, lengths=case.lengths, mode=mode)
+    grad_output = BagCase("", len(output), case.width, case.kind).table(dtype)
+    grad = backward(grad_output).weight
+    assert grad.values.dtype == weight.dtype
+    expected = np.zeros(weight.shape)
+    for b, (begin, end) in enumerate(zip(case.offsets[:-1], case.offsets[1:], strict=True)):
+        items, g = indices[begin:end], grad_output[b].astype("f8")
+        if mode == "max" and len(items):
+            cols = np.arange(case.width)
+            np.add.at(expected, (items[weight[items].argmax(axis=0)], cols), g)
+        elif mode != "max":
+            np.add.at(expected, items, g / (max(1, len(items)) if mode == "mean" else 1))
+    assert_near(grad.to_dense(len(weight)), expected)
+
+
+@modes
+def test_gradient_into_an_array(backend: str, dtype: Any, mode: Any) -> None:
+    weight, indices = RAGGED.table(dtype), RAGGED.indices()
+    output, backward = er.embedding_bag_vjp(weight, indices, lengths=RAGGED.lengths, mode=mode)
+    into = np.ones_like(weight)
+    assert backward(output, into=into).weight is into
+    assert_same_bits(into, er.scatter_add(np.ones_like(weight), *backward(output).weight))
+    with pytest.raises(ValueError, match=r"^into must have shape \(11, 19\), got \(11, 18\)$"):
+        backward(output, into=into[:, 1:])
+
+
+def test_halves_get_their_gradient_in_float32(backend: str) -> None:
+    weight = np.zeros((3, 2), np.float16)
+    _, backward = er.embedding_bag_vjp(weight, np.ones((5000, 1), int))
+    assert backward(np.ones((5000, 2), np.float16)).weight.values.tolist() == [[5000, 5000]]
+
+
+# --- any arguments at all ------------------------------------------------------------------------
+
+
+@given(
+    lengths=st.lists(st.integers(0, 5), max_size=8),
+    width=st.integers(0, 40),
+    mode=st.sampled_from(["sum", "mean", "max"]),
+    seed=st.integers(0, 5),
+)
+def test_anything(backend: str, lengths: list[int], width: int, mode: Any, seed: int) -> None:
+    weight = np.random.default_rng(seed).standard_normal((6, width), np.float32)
+    indices = np.random.default_rng(seed + 1).integers(-6, 6, sum(lengths))
+    offsets = np.cumsum([0, *lengths])
+    out = er.embedding_bag(weight, indices, offsets, mode=mode, include_last_offset=True)
+    assert_near(out, reference_bag(weight[indices], offsets, mode))

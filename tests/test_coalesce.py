@@ -1,0 +1,127 @@
+"""coalesce: the sums of the updates of each row, with the bits of numpy.add.at."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import embedrnn as er
+from cases import HALVES, INT_DTYPES, LAYOUTS, ROW_CASES, RowCase, assert_same_bits, values
+
+rows_case = pytest.mark.parametrize("case", ROW_CASES, ids=str)
+
+
+def expected_sums(
+    indices: np.ndarray, updates: np.ndarray, n_rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct rows, and what numpy.add.at makes of zeros."""
+    named = indices.ravel().astype("i8") % max(n_rows, 1)
+    rows = np.unique(named)
+    sums = np.zeros((rows.size, *updates.shape[indices.ndim :]), updates.dtype)
+    with np.errstate(all="ignore"):
+        flat = updates.reshape(named.size, *updates.shape[indices.ndim :])
+        np.add.at(sums, np.searchsorted(rows, named), flat)
+    return rows, sums
+
+
+def test_by_hand(backend: str) -> None:
+    grad = er.coalesce([4, 1, -1], [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], num_embeddings=5)
+    assert grad.indices.tolist() == [1, 4]
+    assert grad.values.tolist() == [[3, 4], [6, 8]]
+    assert grad.to_dense(5).tolist() == [[0, 0], [3, 4], [0, 0], [0, 0], [6, 8]]
+
+
+@rows_case
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "u8", "c8"])
+def test_sums_have_the_bits_of_add_at(backend: str, case: RowCase, dtype: str) -> None:
+    indices, updates = case.indices(), case.updates(dtype)
+    grad = er.coalesce(indices, updates, num_embeddings=case.n_rows)
+    rows, sums = expected_sums(indices, updates, case.n_rows)
+    assert_same_bits(grad.indices, rows)
+    assert_same_bits(grad.values, sums)
+
+
+@pytest.mark.parametrize("half", HALVES, ids=str)
+def test_halves_are_summed_in_float32(backend: str, half: Any) -> None:
+    indices, updates = np.repeat([3, 1], 3000), values((6000, 5), half)
+    grad = er.coalesce(indices, updates)
+    _, sums = expected_sums(indices, updates.astype("f4"), 4)
+    assert_same_bits(grad.values, sums.astype(half))
+
+
+@pytest.mark.parametrize("index_dtype", INT_DTYPES)
+def test_index_dtypes(backend: str, index_dtype: str) -> None:
+    indices = np.array([4, 0, 3, 3, 100], index_dtype)
+    grad = er.coalesce(indices, np.arange(5.0))
+    assert grad.indices.tolist() == [0, 3, 4, 100]
+    assert grad.values.tolist() == [1, 5, 0, 4]
+
+
+@pytest.mark.parametrize("largest", [2**11, 2**22 + 1, 2**32 - 1, 2**32, 2**62], ids=str)
+def test_large_indices(backend: str, largest: int) -> None:
+    rng = np.random.default_rng(0)
+    indices = rng.choice(rng.integers(0, largest, 50), 1000)
+    indices[17] = largest
+    updates = values((1000, 3), "f4")
+    grad = er.coalesce(indices, updates)
+    rows, sums = expected_sums(indices, updates, 2**63 - 1)
+    assert_same_bits(grad.indices, rows)
+    assert_same_bits(grad.values, sums)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["f4", "i4"])
+def test_layouts(backend: str, layout: str, dtype: str) -> None:
+    case = RowCase("matrix", 9, (19,), "duplicates")
+    indices, updates = LAYOUTS[layout](case.indices()), LAYOUTS[layout](case.updates(dtype))
+    grad = er.coalesce(indices, updates)
+    rows, sums = expected_sums(indices, updates.astype(dtype), 9)
+    assert_same_bits(grad.indices, rows)
+    assert_same_bits(grad.values, sums)
+
+
+def test_a_negative_index_needs_the_size_of_the_table(backend: str) -> None:
+    with pytest.raises(IndexError, match=r"^index -2 at position 1 .* give num_embeddings$"):
+        er.coalesce([3, -2], np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([0, 5], np.ones(2), 5), IndexError, "^index 5 at position 1 is out of range .* 5 rows"),
+        (([[0], [-6]], np.ones((2, 1)), 5), IndexError, r"^index -6 at position \(1, 0\) "),
+        (([0.0], np.ones(1), None), TypeError, "^indices must be integers, got float64$"),
+        (((0, 1), np.ones(2), None), TypeError, "^indices .*tuple"),
+        (([0], [None], None), TypeError, "^updates must be numbers, got object$"),
+        (([0, 1], np.ones(3), None), ValueError, r"^updates must have shape .* got \(3,\)$"),
+        (([0, 1], 1.0, None), ValueError, r"^updates must have shape .* got \(\)$"),
+        (([0], np.ones(1), -1), ValueError, "^num_embeddings must not be negative, got -1$"),
+        (([0], np.ones(1), 2.0), TypeError, "integer"),
+    ],
+)
+def test_refused(
+    backend: str, arguments: tuple[Any, ...], error: type[Exception], message: str
+) -> None:
+    indices, updates, num_embeddings = arguments
+    with pytest.raises(error, match=message):
+        er.coalesce(indices, updates, num_embeddings=num_embeddings)
+
+
+@given(ids=st.lists(st.integers(-9, 8), max_size=40), cols=st.integers(0, 20))
+def test_anything_adds_up_to_the_dense_gradient(backend: str, ids: list[int], cols: int) -> None:
+    updates = values((len(ids), cols), "f4")
+    dense = np.zeros((9, cols), np.float32)
+    np.add.at(dense, np.array(ids, int), updates)
+    grad = er.coalesce(ids, updates, num_embeddings=9)
+    assert_same_bits(grad.to_dense(9), dense)
+    assert (np.diff(grad.indices) > 0).all()
+
+
+def test_pickles() -> None:
+    grad = er.coalesce([2, 2], np.ones((2, 3)))
+    again = pickle.loads(pickle.dumps(grad))
+    assert type(again) is er.RowGrad
+    assert again.values.tolist() == [[2, 2, 2]]
