@@ -16,6 +16,9 @@ SEED = 20260901
 # and a table larger than the cache would never be read from memory.
 BATCHES = 16
 
+# Numbers that tables and updates repeat: a prime, so that no two rows near each other are alike.
+_NUMBERS = 1_000_003
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -78,20 +81,30 @@ def zipf_ids(rng: np.random.Generator, n_rows: int, n: int) -> Array:
     return ids
 
 
+def sorted_ids(rng: np.random.Generator, n_rows: int, n: int) -> Array:
+    """Every row equally likely, in rising order: what sorting a batch before the call brings."""
+    return np.sort(uniform_ids(rng, n_rows, n))
+
+
+def equal_ids(rng: np.random.Generator, n_rows: int, n: int) -> Array:
+    """One row, again and again: what a batch of padding is."""
+    return np.full(n, rng.integers(0, n_rows))
+
+
+DrawIds = Callable[[np.random.Generator, int, int], Array]
+
+
 def rows(
-    n_rows: int,
-    width: int,
-    shape: tuple[int, ...],
-    ids: Callable[[np.random.Generator, int, int], Array] = uniform_ids,
-    dtype: Any = np.float32,
+    n_rows: int, width: int, shape: tuple[int, ...], ids: DrawIds = uniform_ids, dtype: Any = "f4"
 ) -> Rows:
     """Draw a table and batches of indices of this shape."""
     rng = np.random.default_rng(SEED)
-    indices = ids(rng, n_rows, BATCHES * int(np.prod(shape))).reshape(BATCHES, *shape)
+    n = int(np.prod(shape))
+    numbers = rng.standard_normal(_NUMBERS, np.float32).astype(dtype, copy=False)
     return Rows(
-        table=rng.standard_normal((n_rows, width), np.float32).astype(dtype, copy=False),
-        batches=list(indices),
-        updates=rng.standard_normal((*shape, width), np.float32).astype(dtype, copy=False),
+        table=np.resize(numbers, (n_rows, width)),
+        batches=[ids(rng, n_rows, n).reshape(shape) for _ in range(BATCHES)],
+        updates=np.resize(numbers, (*shape, width)),
     )
 
 
