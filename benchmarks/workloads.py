@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import cycle
 from typing import Any
 
@@ -32,6 +33,35 @@ class Rows:
     def row_bytes(self) -> int:
         """Bytes of all the rows that one batch names, repeats included."""
         return int(self.updates.nbytes)
+
+    @property
+    def distinct_bytes(self) -> int:
+        """Bytes of the rows that one batch names, each counted once."""
+        return int(np.unique(self.batches[0]).size * self.table[0].nbytes)
+
+    @property
+    def flat_updates(self) -> Array:
+        """The updates as a matrix."""
+        return self.updates.reshape(-1, self.table.shape[1])
+
+
+@dataclass(frozen=True)
+class Bags:
+    """A table (V, D), batches of indices (N,), and where each bag of them begins."""
+
+    table: Array
+    batches: list[Array]
+    offsets: Array
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of all the rows that one batch names, repeats included."""
+        return int(self.batches[0].size * self.table[0].nbytes)
+
+    @property
+    def out_bytes(self) -> int:
+        """Bytes of one row for each bag."""
+        return int(self.offsets.size * self.table[0].nbytes)
 
 
 @dataclass(frozen=True)
@@ -100,12 +130,26 @@ def rows(
     """Draw a table and batches of indices of this shape."""
     rng = np.random.default_rng(SEED)
     n = int(np.prod(shape))
-    numbers = rng.standard_normal(_NUMBERS, np.float32).astype(dtype, copy=False)
     return Rows(
-        table=np.resize(numbers, (n_rows, width)),
+        table=_numbers((n_rows, width), dtype),
         batches=[ids(rng, n_rows, n).reshape(shape) for _ in range(BATCHES)],
-        updates=np.resize(numbers, (*shape, width)),
+        updates=_numbers((*shape, width), dtype),
     )
+
+
+@lru_cache(maxsize=2)
+def _numbers(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return numbers that nobody writes to: the operations on one shape share its large table."""
+    numbers = np.random.default_rng(SEED).standard_normal(_NUMBERS, np.float32).astype(dtype)
+    return np.resize(numbers, shape)
+
+
+def bags(n_rows: int, width: int, n_bags: int, length: int, ids: DrawIds) -> Bags:
+    """Draw a table and bags of `length` indices on average, from none to twice as many."""
+    rng = np.random.default_rng(SEED)
+    lengths = rng.integers(0, 2 * length + 1, n_bags)
+    drawn = rows(n_rows, width, (int(lengths.sum()),), ids)
+    return Bags(drawn.table, drawn.batches, lengths.cumsum() - lengths)
 
 
 def lengths_between(low: int, high: int, n: int) -> Array:

@@ -1,11 +1,11 @@
 """Rows of a table."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from cells.cell import Cell, Goal, Operation
-from workloads import DrawIds, Rows, equal_ids, rows, sorted_ids, uniform_ids, zipf_ids
+from workloads import DrawIds, bags, equal_ids, rows, sorted_ids, uniform_ids, zipf_ids
 
 # A gathered row is read and written; a scattered one is read, and its target is read and written.
 GATHER = Operation(
@@ -24,6 +24,32 @@ SCATTER_ADD = Operation(
     goals={1: Goal(1.6, 0.95), 2: Goal(1.3, 0.95)},
 )
 
+
+# The gradient of an embedding: updates are read, and a row for each distinct index is written.
+COALESCE = Operation(
+    "coalesce",
+    "copy_bytes",
+    lambda work: work.row_bytes + work.distinct_bytes,
+    tolerance=1e-5,
+    goals={1: Goal(2, 0.95), 2: Goal(2, 0.95)},
+)
+BAG_SUM = Operation(
+    "bag_sum",
+    "copy_bytes",
+    lambda work: work.row_bytes + work.out_bytes,
+    tolerance=1e-5,
+    goals={1: Goal(1.3, 0.95), 2: Goal(1.3, 0.95)},
+)
+BAG_MEAN = replace(BAG_SUM, name="bag_mean")
+# Against float32, whose bytes are the work counted: over 100 % of a copy is what int8 is for.
+GATHER_INT8 = Operation(
+    "gather_int8",
+    "copy_bytes",
+    lambda work: 2 * work.row_bytes,
+    tolerance=0.01,
+    goals={1: Goal(1.5, 0.95), 2: Goal(1.5, 0.95)},
+)
+BAG_INT8 = replace(BAG_SUM, name="bag_int8", tolerance=0.01, goals=GATHER_INT8.goals)
 
 # Rows and width of the table, indices, how they are drawn. Together they cover tables within L2 and
 # far beyond L3, rows of one element and of 3 KB, one index and 131,072.
@@ -57,20 +83,62 @@ _SHAPES: list[tuple[int, int, int, DrawIds]] = [
 ]
 
 
-def _shape(n_rows: int, width: int, n: int, ids: DrawIds) -> str:
-    return f"{n_rows:,} x {width}, {n:,} {ids.__name__.removesuffix('_ids')}"
+# Rows and width of the table, bags, indices of one on average, how they are drawn.
+_BAG_SHAPES: list[tuple[int, int, int, int, DrawIds]] = [
+    (256, 64, 1, 20, uniform_ids),
+    (256, 32, 512, 8, zipf_ids),
+    (10_000, 1, 2_048, 20, uniform_ids),
+    (10_000, 96, 256, 50, zipf_ids),
+    (10_000, 300, 512, 20, uniform_ids),
+    (30_000, 128, 64, 128, zipf_ids),
+    (30_000, 128, 2_048, 10, uniform_ids),
+    (30_000, 3, 4_096, 10, uniform_ids),
+    (30_000, 768, 128, 20, uniform_ids),
+    (1_000_000, 64, 4_096, 20, zipf_ids),
+    (1_000_000, 64, 512, 20, uniform_ids),
+    (1_000_000, 16, 4_096, 20, uniform_ids),
+    (1_000_000, 128, 1_024, 1, uniform_ids),
+    (4_000_000, 64, 1_024, 20, uniform_ids),
+    (4_000_000, 128, 256, 20, zipf_ids),
+]
+
+# Tables beyond the cache as float32, and int8.
+_LARGE: list[tuple[int, int, int, DrawIds]] = [
+    (1_000_000, 64, 16_384, uniform_ids),
+    (1_000_000, 128, 8_192, uniform_ids),
+    (1_000_000, 300, 4_096, uniform_ids),
+    (4_000_000, 32, 65_536, uniform_ids),
+    (4_000_000, 64, 16_384, uniform_ids),
+]
 
 
-def _cells(operation: Operation, shapes: Iterable[tuple[int, int, int, DrawIds]]) -> list[Cell]:
-    return [Cell("rows", operation, _shape(*shape), partial(_rows, *shape)) for shape in shapes]
+def _kind(ids: DrawIds) -> str:
+    return ids.__name__.removesuffix("_ids")
 
 
-def _rows(n_rows: int, width: int, n: int, ids: DrawIds) -> Rows:
-    return rows(n_rows, width, (n,), ids)
+def _row_cells(n_rows: int, width: int, n: int, ids: DrawIds, *operations: Operation) -> list[Cell]:
+    shape = f"{n_rows:,} x {width}, {n:,} {_kind(ids)}"
+    make = partial(rows, n_rows, width, (n,), ids)
+    return [Cell("rows", operation, shape, make) for operation in operations]
+
+
+def _bag_cells(
+    n_rows: int, width: int, n_bags: int, length: int, ids: DrawIds, *operations: Operation
+) -> list[Cell]:
+    shape = f"{n_rows:,} x {width}, {n_bags:,} bags of {length} {_kind(ids)}"
+    make = partial(bags, n_rows, width, n_bags, length, ids)
+    return [Cell("rows", operation, shape, make) for operation in operations]
+
+
+def _shape_cells(shape: tuple[int, int, int, DrawIds]) -> list[Cell]:
+    """Return the cells of a shape; PyTorch's dense gradient makes an array of the table's size."""
+    operations = [GATHER, GATHER_OUT, SCATTER_ADD]
+    return _row_cells(*shape, *operations, *[COALESCE] * (shape[0] * shape[1] <= 64_000_000))
 
 
 ROW_CELLS = [
-    *_cells(GATHER, _SHAPES),
-    *_cells(GATHER_OUT, _SHAPES),
-    *_cells(SCATTER_ADD, _SHAPES),
+    *chain.from_iterable(_shape_cells(shape) for shape in _SHAPES),
+    *chain.from_iterable(_bag_cells(*shape, BAG_SUM, BAG_MEAN) for shape in _BAG_SHAPES),
+    *chain.from_iterable(_row_cells(*shape, GATHER_INT8) for shape in _LARGE),
+    *chain.from_iterable(_bag_cells(v, d, n // 20, 20, ids, BAG_INT8) for v, d, n, ids in _LARGE),
 ]

@@ -23,6 +23,8 @@ OURS = "embedrnn"
 _MODULES = {
     "ours": "embedrnn",
     "numpy_code": "numpy",
+    "scipy_code": "scipy",
+    "numba_code": "numba",
     "pytorch": "torch",
     "onnx_runtime": "onnxruntime",
 }

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from peers import Contestant, contestant
-from workloads import Array, Rows, Sequences, in_turn
+from workloads import Array, Bags, Rows, Sequences, in_turn
 
 
 @contestant("gather", "np.take")
@@ -37,6 +37,33 @@ def add_at(rows: Rows, _threads: int) -> Contestant:
     target = np.zeros_like(rows.table)
     run = in_turn(lambda ids: np.add.at(target, ids, rows.updates), rows.batches)
     return Contestant(run, lambda _: target)
+
+
+@contestant("coalesce", "sort, np.add.reduceat")
+def reduceat_sorted(rows: Rows, _threads: int) -> Contestant:
+    def run(ids: Array) -> Array:
+        order = np.argsort(ids.ravel(), kind="stable")
+        named = ids.ravel()[order]
+        starts = np.flatnonzero(np.concatenate(([True], named[1:] != named[:-1])))
+        sums: Array = np.add.reduceat(rows.flat_updates[order], starts, axis=0)
+        return sums
+
+    return Contestant(in_turn(run, rows.batches))
+
+
+@contestant("bag_sum", "np.add.reduceat")
+def reduceat_bags(bags: Bags, _threads: int) -> Contestant:
+    """Sum what was gathered; empty bags, which reduceat does not know, are put to zero."""
+    ends = np.append(bags.offsets[1:], bags.batches[0].size)
+    empty = bags.offsets == ends
+
+    def run(ids: Array) -> Array:
+        starts = np.minimum(bags.offsets, max(ids.size - 1, 0))
+        sums: Array = np.add.reduceat(np.take(bags.table, ids, axis=0), starts, axis=0)
+        sums[empty] = 0
+        return sums
+
+    return Contestant(in_turn(run, bags.batches))
 
 
 @contestant("rnn_forward", "NumPy loop")

@@ -4,11 +4,11 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch.nn.functional import embedding
+from torch.nn.functional import embedding, embedding_bag
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from peers import Contestant, contestant
-from workloads import Rows, Sequences, in_turn
+from workloads import Bags, Rows, Sequences, in_turn
 
 torch.set_grad_enabled(False)
 
@@ -33,6 +33,55 @@ def index_add(rows: Rows, _threads: int) -> Contestant:
     target = torch.zeros_like(torch.from_numpy(rows.table))
     updates = torch.from_numpy(rows.updates.reshape(-1, target.shape[1]))
     return Contestant(in_turn(lambda ids: target.index_add_(0, ids, updates), _flat(rows)))
+
+
+@contestant("coalesce", "embedding_dense_backward")
+def dense_backward(rows: Rows, _threads: int) -> Contestant:
+    updates, size = torch.from_numpy(rows.flat_updates), len(rows.table)
+    backward = torch.ops.aten.embedding_dense_backward
+    run = in_turn(lambda ids: backward(updates, ids, size, -1, False), _flat(rows))
+    named = np.unique(rows.batches[0])
+    return Contestant(run, lambda got: got.numpy()[named])
+
+
+@contestant("coalesce", "sparse coalesce")
+def sparse_coalesce(rows: Rows, _threads: int) -> Contestant:
+    updates = torch.from_numpy(rows.flat_updates)
+    shape = (len(rows.table), updates.shape[1])
+
+    def run(ids: torch.Tensor) -> torch.Tensor:
+        grad = torch.sparse_coo_tensor(ids[None], updates, shape, check_invariants=False)
+        return grad.coalesce()
+
+    return Contestant(in_turn(run, _flat(rows)), lambda got: got.values().numpy())
+
+
+@contestant("bag_sum", "F.embedding_bag")
+def bag_sum(bags: Bags, _threads: int) -> Contestant:
+    return _bag(bags, "sum")
+
+
+@contestant("bag_mean", "F.embedding_bag")
+def bag_mean(bags: Bags, _threads: int) -> Contestant:
+    return _bag(bags, "mean")
+
+
+def _bag(bags: Bags, mode: str) -> Contestant:
+    table, offsets = torch.from_numpy(bags.table), torch.from_numpy(bags.offsets)
+    batches = map(torch.from_numpy, bags.batches)
+    run = in_turn(lambda ids: embedding_bag(ids, table, offsets, mode=mode), batches)
+    return Contestant(run, lambda got: got.numpy())
+
+
+@contestant("bag_int8", "embedding_bag_byte")
+def bag_byte(bags: Bags, _threads: int) -> Contestant:
+    """Run FBGEMM's kernel, which PyTorch carries."""
+    packed = torch.ops.quantized.embedding_bag_byte_prepack(torch.from_numpy(bags.table))
+    offsets = torch.from_numpy(bags.offsets)
+    lookup = torch.ops.quantized.embedding_bag_byte_rowwise_offsets
+    batches = map(torch.from_numpy, bags.batches)
+    run = in_turn(lambda ids: lookup(packed, ids, offsets), batches)
+    return Contestant(run, lambda got: got.numpy())
 
 
 def _flat(rows: Rows) -> list[torch.Tensor]:

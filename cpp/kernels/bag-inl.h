@@ -7,7 +7,7 @@
 namespace embedrnn::kernels {
 namespace {
 
-// Columns that stay in registers while the rows of a bag pass: 8 vectors, and then what is left.
+// Columns that are taken at a time while the rows of a bag pass.
 template <class T>
 inline constexpr std::ptrdiff_t kTileColumns = 8 * kLanes<T>;
 
@@ -21,51 +21,59 @@ EMBEDRNN_INLINE Items items_of(const BagRows& b, std::ptrdiff_t bag) {
 }
 
 // Calls body(i, reader) for the items of a bag. In the first tile of columns it also fetches the
-// rows to come, of this bag or the next ones.
+// rows to come, of this bag or the next ones. Takes the bags by value, to keep them in registers.
 template <class S, class Body>
 EMBEDRNN_INLINE void
-for_items(const BagRows& b, Items items, std::ptrdiff_t ahead, const Body& body) {
+for_items(const BagRows b, Items items, std::ptrdiff_t ahead, const Body& body) {
   const std::ptrdiff_t row_bytes = RowReader<S>::bytes(b.cols);
+  const std::ptrdiff_t last_ahead = ahead > 0 ? b.items - ahead : 0;
   for (std::ptrdiff_t i = items.begin; i < items.end; ++i) {
-    if (ahead > 0 && i + ahead < b.items) {
-      prefetch<false>(b.table + b.rows[i + ahead] * b.table_row_stride, row_bytes);
-    }
+    if (i < last_ahead) prefetch(b.table + b.rows[i + ahead] * b.table_row_stride, row_bytes);
     body(i, RowReader<S>(b.table + b.rows[i] * b.table_row_stride));
   }
 }
 
-// The sums of a few vectors of columns, and then what is left of a row.
-template <class T, int Vectors>
-struct VectorSums {
-  Vec<T> sum[Vectors] = {};
+// The sums of a few columns, in registers: Vectors of N lanes.
+template <class T, int N, int Vectors>
+struct TileSums {
+  static constexpr std::ptrdiff_t kColumns = std::ptrdiff_t{N} * Vectors;
+  Part<T, N> sum[Vectors] = {};
 
-  EMBEDRNN_INLINE void load(const T* p, std::ptrdiff_t) {
-    for (int v = 0; v < Vectors; ++v) sum[v] = kernels::load(p + v * kLanes<T>);
+  EMBEDRNN_INLINE void load(const T* p) {
+    for (int v = 0; v < Vectors; ++v) sum[v] = load_part<N>(p + v * N);
   }
-  EMBEDRNN_INLINE void add(T weight, const T* p, std::ptrdiff_t) {
+  EMBEDRNN_INLINE void add(const T* p) {
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) sum[v] += weight * kernels::load(p + v * kLanes<T>);
+    for (int v = 0; v < Vectors; ++v) sum[v] += load_part<N>(p + v * N);
+  }
+  EMBEDRNN_INLINE void add(T weight, const T* p) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) sum[v] += weight * load_part<N>(p + v * N);
   }
   EMBEDRNN_INLINE void divide(T by) {
     for (int v = 0; v < Vectors; ++v) sum[v] /= by;
   }
-  EMBEDRNN_INLINE void store(T* p, std::ptrdiff_t) const {
-    for (int v = 0; v < Vectors; ++v) kernels::store(p + v * kLanes<T>, sum[v]);
+  EMBEDRNN_INLINE void store(T* p) const {
+    for (int v = 0; v < Vectors; ++v) store_part<N>(p + v * N, sum[v]);
   }
 };
 
-// Calls body(sums, first column, columns) for each tile of the columns; `sums` is of the type that
-// keeps them in registers.
+// Calls body(sums, first column) for each tile of the columns; `sums` is of the type that keeps
+// them in registers.
 template <class T, class Body>
 EMBEDRNN_INLINE void for_tiles(std::ptrdiff_t first, std::ptrdiff_t last, const Body& body) {
-  while (last - first >= kLanes<T>) {
-    const std::ptrdiff_t left = (last - first) / kLanes<T>;
-    with_constant<8>(left < 8 ? left : 8, [&](auto v) {
-      body(VectorSums<T, decltype(v)::value>{}, first, v.value * std::ptrdiff_t{kLanes<T>});
-      first += v.value * std::ptrdiff_t{kLanes<T>};
+  constexpr int kLane = kLanes<T>;
+  while (last - first >= kLane) {
+    const std::ptrdiff_t left = (last - first) / kLane;
+    with_constant<8>(left < 8 ? left : 8, [&](auto vectors) {
+      using Sums = TileSums<T, kLane, decltype(vectors)::value>;
+      body(Sums{}, first);
+      first += Sums::kColumns;
     });
   }
-  if (first < last) body(Tail<T>{}, first, last - first);
+  for_parts<kLane / 2>(last - first, [&](auto lanes, std::ptrdiff_t at) {
+    body(TileSums<T, decltype(lanes)::value, 1>{}, first + at);
+  });
 }
 
 template <class S, class O, class Sums>
@@ -73,24 +81,30 @@ EMBEDRNN_INLINE void sum_tile(const BagSumBlock<Sum<S>>& b,
                               std::ptrdiff_t bag,
                               Sums sums,
                               std::ptrdiff_t first,
-                              std::ptrdiff_t n,
                               std::ptrdiff_t ahead) {
   using T = Sum<S>;
-  alignas(EMBEDRNN_VECTOR_BYTES) T buffer[kTileColumns<T>];
+  constexpr std::ptrdiff_t n = Sums::kColumns;
+  alignas(EMBEDRNN_VECTOR_BYTES) T buffer[n];
   const std::ptrdiff_t out_row = b.out_rows != nullptr ? b.out_rows[bag] : bag;
   O* const out = reinterpret_cast<O*>(b.out + out_row * b.out_row_stride) + first;
   const Items items = items_of(b.bags, bag);
   if (b.out_rows != nullptr) {
-    sums.load(RowReader<O>(reinterpret_cast<const char*>(out)).columns(0, n, buffer), n);
+    sums.load(RowReader<O>(reinterpret_cast<const char*>(out)).columns(0, n, buffer));
   }
-  for_items<S>(b.bags, items, ahead, [&](std::ptrdiff_t i, const RowReader<S>& row) {
-    sums.add(b.weights != nullptr ? b.weights[i] : T{1}, row.columns(first, n, buffer), n);
-  });
+  if (const T* const weights = b.weights; weights != nullptr) {
+    for_items<S>(b.bags, items, ahead, [&](std::ptrdiff_t i, const RowReader<S>& row) {
+      sums.add(weights[i], row.columns(first, n, buffer));
+    });
+  } else {
+    for_items<S>(b.bags, items, ahead, [&](std::ptrdiff_t, const RowReader<S>& row) {
+      sums.add(row.columns(first, n, buffer));
+    });
+  }
   if (b.mean && items.end > items.begin) sums.divide(static_cast<T>(items.end - items.begin));
   if constexpr (sizeof(O) == sizeof(T)) {
-    sums.store(out, n);
+    sums.store(out);
   } else {
-    sums.store(buffer, n);
+    sums.store(buffer);
     write_columns(buffer, n, out);
   }
 }
@@ -100,8 +114,8 @@ void bag_sum(const BagSumBlock<Sum<S>>& b) noexcept {
   using T = Sum<S>;
   const std::ptrdiff_t ahead = rows_ahead(RowReader<S>::bytes(b.bags.cols), b.bags.n_rows);
   for (std::ptrdiff_t bag = b.bags.first; bag < b.bags.last; ++bag) {
-    for_tiles<T>(b.first_col, b.last_col, [&](auto sums, std::ptrdiff_t first, std::ptrdiff_t n) {
-      sum_tile<S, O>(b, bag, sums, first, n, first == b.first_col ? ahead : 0);
+    for_tiles<T>(b.first_col, b.last_col, [&](auto sums, std::ptrdiff_t first) {
+      sum_tile<S, O>(b, bag, sums, first, first == b.first_col ? ahead : 0);
     });
   }
 }

@@ -10,9 +10,9 @@ using ByteVec = VectorTypes<unsigned char>::Unaligned;
 
 // Copies at least one vector; the last may overlap the one before, so there is no byte tail. Four
 // loads before four stores: 10 to 15 % faster in L2 than one by one, where a load may look as if it
-// read what a store still holds. Ahead: also fetches the output lines to come, 10 % on a table in
-// L3; streaming stores lost 20 % there.
-template <bool Ahead>
+// read what a store still holds. memcpy and rep movsb were no better at 512 to 3,072 bytes,
+// streaming stores lost 20 % on a table in L3, and fetching the output ahead no longer gained
+// anything.
 EMBEDRNN_INLINE void copy_long(char* to, const char* from, std::ptrdiff_t bytes) {
   constexpr std::ptrdiff_t kStep = EMBEDRNN_VECTOR_BYTES;
   const auto copy = [=](auto count, std::ptrdiff_t at) {
@@ -22,14 +22,7 @@ EMBEDRNN_INLINE void copy_long(char* to, const char* from, std::ptrdiff_t bytes)
     for (int i = 0; i < count.value; ++i) *reinterpret_cast<ByteVec*>(to + at + i * kStep) = v[i];
   };
   std::ptrdiff_t at = 0;
-  for (; at + 4 * kStep <= bytes; at += 4 * kStep) {
-    if constexpr (Ahead) {
-      for (std::ptrdiff_t line = 0; line < 4 * kStep; line += std::ptrdiff_t{kCacheLine}) {
-        __builtin_prefetch(to + kPrefetchOutputBytes + at + line, 1);
-      }
-    }
-    copy(Int<4>{}, at);
-  }
+  for (; at + 4 * kStep <= bytes; at += 4 * kStep) copy(Int<4>{}, at);
   for (; at + kStep <= bytes; at += kStep) copy(Int<1>{}, at);
   if (at < bytes) copy(Int<1>{}, bytes - kStep);
 }
@@ -61,24 +54,32 @@ EMBEDRNN_INLINE void copy_short(char* to, const char* from, std::ptrdiff_t bytes
 template <class Copy>
 EMBEDRNN_INLINE void gather_rows(const GatherBlock& g, std::ptrdiff_t row_bytes, const Copy& copy) {
   const std::ptrdiff_t ahead = rows_ahead(row_bytes, g.n_rows);
-  const auto copy_row = [&](auto with_ahead, std::ptrdiff_t i) {
-    copy(with_ahead, g.out + i * g.out_row_stride, g.table + g.rows[i] * g.table_row_stride);
+  const auto copy_row = [&](std::ptrdiff_t i) {
+    copy(g.out + i * g.out_row_stride, g.table + g.rows[i] * g.table_row_stride);
   };
   std::ptrdiff_t i = 0;
-  if (ahead > 0) {
-    for (; i + ahead < g.n; ++i) {
-      prefetch<false>(g.table + g.rows[i + ahead] * g.table_row_stride, row_bytes);
-      copy_row(Int<1>{}, i);
-    }
+  for (; ahead > 0 && i + ahead < g.n; ++i) {
+    prefetch(g.table + g.rows[i + ahead] * g.table_row_stride, row_bytes);
+    copy_row(i);
   }
-  for (; i < g.n; ++i) copy_row(Int<0>{}, i);
+  for (; i < g.n; ++i) copy_row(i);
+}
+
+template <int Bytes>
+EMBEDRNN_INLINE void gather_vector(const GatherBlock g) {
+  for (std::ptrdiff_t i = 0; i < g.n; ++i) {
+    __builtin_memcpy(g.out + i * Bytes, g.table + g.rows[i] * Bytes, Bytes);
+  }
 }
 
 // Rows of one small element, such as a column or a table of scalars.
 template <int Bytes>
 void gather_elements(const GatherBlock& g) noexcept {
-  gather_rows(
-      g, Bytes, [](auto, char* to, const char* from) { __builtin_memcpy(to, from, Bytes); });
+  const bool resident = rows_ahead(Bytes, g.n_rows) == 0;
+  if (resident && g.table_row_stride == Bytes && g.out_row_stride == Bytes) {
+    return gather_vector<Bytes>(g);
+  }
+  gather_rows(g, Bytes, [](char* to, const char* from) { __builtin_memcpy(to, from, Bytes); });
 }
 
 void gather_contiguous(const GatherBlock& g) noexcept {
@@ -98,11 +99,9 @@ void gather_contiguous(const GatherBlock& g) noexcept {
     break;
   }
   if (bytes >= EMBEDRNN_VECTOR_BYTES) {
-    gather_rows(g, bytes, [=](auto ahead, char* to, const char* from) {
-      copy_long<ahead.value>(to, from, bytes);
-    });
+    gather_rows(g, bytes, [=](char* to, const char* from) { copy_long(to, from, bytes); });
   } else {
-    gather_rows(g, bytes, [=](auto, char* to, const char* from) { copy_short(to, from, bytes); });
+    gather_rows(g, bytes, [=](char* to, const char* from) { copy_short(to, from, bytes); });
   }
 }
 
@@ -132,37 +131,58 @@ EMBEDRNN_INLINE void add_row(T* to,
   }
 }
 
+template <int N, class T>
+EMBEDRNN_INLINE void add_part(T* to, const T* from) {
+  store_part<N>(to, load_part<N>(to) + load_part<N>(from));
+}
+
 template <class T>
 EMBEDRNN_INLINE void add_contiguous(T* to, const T* from, std::ptrdiff_t cols) {
+  constexpr int kLane = kLanes<T>;
   std::ptrdiff_t c = 0;
-  for (; c + kLanes<T> <= cols; c += kLanes<T>) store(to + c, load(to + c) + load(from + c));
-  Tail<T> tail;
-  tail.load(to + c, cols - c);
-  tail.add(T{1}, from + c, cols - c);
-  tail.store(to + c, cols - c);
+  for (; c + kLane <= cols; c += kLane) add_part<kLane>(to + c, from + c);
+  for_parts<kLane / 2>(cols - c, [=](auto lanes, std::ptrdiff_t at) {
+    add_part<decltype(lanes)::value>(to + c + at, from + c + at);
+  });
 }
 
 template <class T, class U, class Add>
-EMBEDRNN_INLINE void scatter_rows(const ScatterAddBlock<T, U>& s, const Add& add) {
+EMBEDRNN_INLINE void scatter_rows(const ScatterAddBlock<T, U> s, const Add& add) {
   const std::ptrdiff_t row_bytes = s.cols * std::ptrdiff_t{sizeof(T)};
   const std::ptrdiff_t ahead = rows_ahead(row_bytes, s.last_row - s.first_row);
-  const auto owns = [&](std::int64_t row) { return row >= s.first_row && row < s.last_row; };
+  const std::ptrdiff_t last_ahead = ahead > 0 ? s.n - ahead : 0;
+  const auto owned = static_cast<std::uint64_t>(s.last_row - s.first_row);
+  T* const target = s.target + s.first_row * s.target_row_stride;
   for (std::ptrdiff_t i = 0; i < s.n; ++i) {
-    if (ahead > 0 && i + ahead < s.n && owns(s.rows[i + ahead])) {
-      const T* const next = s.target + s.rows[i + ahead] * s.target_row_stride;
-      prefetch<true>(reinterpret_cast<const char*>(next), row_bytes);
+    if (i < last_ahead) {
+      const auto next = static_cast<std::uint64_t>(s.rows[i + ahead] - s.first_row);
+      const T* const row = target + static_cast<std::ptrdiff_t>(next) * s.target_row_stride;
+      if (next < owned) prefetch(reinterpret_cast<const char*>(row), row_bytes);
     }
-    if (!owns(s.rows[i])) continue;
-    add(s.target + s.rows[i] * s.target_row_stride, s.updates + i * s.update_row_stride);
+    const auto row = static_cast<std::uint64_t>(s.rows[i] - s.first_row);
+    if (row >= owned) continue;
+    add(target + static_cast<std::ptrdiff_t>(row) * s.target_row_stride,
+        s.updates + i * s.update_row_stride);
   }
+}
+
+// Rows narrower than a vector take a pass over all of them for each part: nothing is left to decide
+// row by row.
+template <class T>
+EMBEDRNN_INLINE void scatter_contiguous(const ScatterAddBlock<T, T>& s) {
+  if (s.cols >= kLanes<T>) {
+    return scatter_rows(s, [&](T* to, const T* from) { add_contiguous(to, from, s.cols); });
+  }
+  for_parts<kLanes<T> / 2>(s.cols, [&](auto lanes, std::ptrdiff_t at) {
+    scatter_rows(
+        s, [=](T* to, const T* from) { add_part<decltype(lanes)::value>(to + at, from + at); });
+  });
 }
 
 template <class T, class U>
 void scatter_add(const ScatterAddBlock<T, U>& s) noexcept {
   if constexpr (sizeof(T) == sizeof(U)) {
-    if (s.target_col_stride == 1 && s.update_col_stride == 1) {
-      return scatter_rows(s, [&](T* to, const U* from) { add_contiguous(to, from, s.cols); });
-    }
+    if (s.target_col_stride == 1 && s.update_col_stride == 1) return scatter_contiguous(s);
   }
   if (s.target_col_stride == 1) {
     return scatter_rows(

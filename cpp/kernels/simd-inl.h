@@ -32,20 +32,41 @@ struct VectorTypes {
   typedef T Unaligned __attribute__((vector_size(N * sizeof(T)), aligned(alignof(T)), may_alias));
 };
 
+// A vector of one lane would pass through memory in GCC 12.
+template <class T>
+struct VectorTypes<T, 1> {
+  typedef T Vector;
+  typedef T Unaligned __attribute__((may_alias));
+};
+
 template <class T>
 using Vec = typename VectorTypes<T>::Vector;
 // As wide as Vec<T>, of integers: comparison masks (0 or -1) and bit patterns.
 template <class T>
 using IntVec = typename VectorTypes<typename BitsOf<T>::Int>::Vector;
 
+// N lanes, where fewer than a whole vector are meant.
+template <class T, int N>
+using Part = typename VectorTypes<T, N>::Vector;
+
+template <int N, class T>
+EMBEDRNN_INLINE Part<T, N> load_part(const T* p) {
+  return *reinterpret_cast<const typename VectorTypes<T, N>::Unaligned*>(p);
+}
+
+template <int N, class T>
+EMBEDRNN_INLINE void store_part(T* p, Part<T, N> v) {
+  *reinterpret_cast<typename VectorTypes<T, N>::Unaligned*>(p) = v;
+}
+
 template <class T>
 EMBEDRNN_INLINE Vec<T> load(const T* p) {
-  return *reinterpret_cast<const typename VectorTypes<T>::Unaligned*>(p);
+  return load_part<kLanes<T>>(p);
 }
 
 template <class T>
 EMBEDRNN_INLINE void store(T* p, Vec<T> v) {
-  *reinterpret_cast<typename VectorTypes<T>::Unaligned*>(p) = v;
+  store_part<kLanes<T>>(p, v);
 }
 
 // Stores the first n lanes.
@@ -53,40 +74,6 @@ template <class T>
 EMBEDRNN_INLINE void store_first(T* p, Vec<T> v, std::ptrdiff_t n) {
   for (std::ptrdiff_t i = 0; i < n; ++i) p[i] = v[i];
 }
-
-// The columns of a row that fill no vector: a part of N lanes for each bit N of their number, the
-// widest first. Less than an instruction a lane, and nothing beyond the last is touched.
-template <class T, int N = kLanes<T> / 2>
-struct Tail {
-  using Unaligned = typename VectorTypes<T, N>::Unaligned;
-
-  typename VectorTypes<T, N>::Vector part = {};
-  Tail<T, N / 2> rest;
-
-  EMBEDRNN_INLINE void load(const T* p, std::ptrdiff_t n) {
-    if (n & N) part = *reinterpret_cast<const Unaligned*>(p);
-    rest.load(p + (n & N), n);
-  }
-  EMBEDRNN_INLINE void add(T weight, const T* p, std::ptrdiff_t n) {
-    if (n & N) part += weight * *reinterpret_cast<const Unaligned*>(p);
-    rest.add(weight, p + (n & N), n);
-  }
-  EMBEDRNN_INLINE void divide(T by) {
-    part /= by;
-    rest.divide(by);
-  }
-  EMBEDRNN_INLINE void store(T* p, std::ptrdiff_t n) const {
-    if (n & N) *reinterpret_cast<Unaligned*>(p) = part;
-    rest.store(p + (n & N), n);
-  }
-};
-template <class T>
-struct Tail<T, 0> {
-  EMBEDRNN_INLINE void load(const T*, std::ptrdiff_t) {}
-  EMBEDRNN_INLINE void add(T, const T*, std::ptrdiff_t) {}
-  EMBEDRNN_INLINE void divide(T) {}
-  EMBEDRNN_INLINE void store(T*, std::ptrdiff_t) const {}
-};
 
 template <class T>
 EMBEDRNN_INLINE Vec<T> broadcast(T s) {
@@ -118,6 +105,16 @@ EMBEDRNN_INLINE void with_constant(std::ptrdiff_t n, const Body& body) {
     body(Int<Max>{});
   } else {
     with_constant<Max - 1>(n, body);
+  }
+}
+
+// Calls body(Int<N>{}, first) for the parts of n elements that fill no vector: one of N for each
+// bit N of their number, the widest first. Nothing beyond the last is touched.
+template <int Widest, class Body>
+EMBEDRNN_INLINE void for_parts(std::ptrdiff_t n, const Body& body, std::ptrdiff_t first = 0) {
+  if constexpr (Widest > 0) {
+    if (n & Widest) body(Int<Widest>{}, first);
+    for_parts<Widest / 2>(n, body, first + (n & Widest));
   }
 }
 

@@ -34,7 +34,15 @@ constexpr BagKernels<Sum<S>> bag_kernels() {
 }  // namespace
 
 constexpr KernelTable EMBEDRNN_ISA_TABLE = {EMBEDRNN_ISA_NAME,
-                                            {{resolve<std::int8_t>,
+                                            {{find_bad<std::int8_t>,
+                                              find_bad<std::int16_t>,
+                                              find_bad<std::int32_t>,
+                                              find_bad<std::int64_t>,
+                                              find_bad<std::uint8_t>,
+                                              find_bad<std::uint16_t>,
+                                              find_bad<std::uint32_t>,
+                                              find_bad<std::uint64_t>},
+                                             {resolve<std::int8_t>,
                                               resolve<std::int16_t>,
                                               resolve<std::int32_t>,
                                               resolve<std::int64_t>,

@@ -62,6 +62,11 @@ using ResolveIndices = std::ptrdiff_t (*)(const void* indices,
                                           IndexMode mode,
                                           std::int64_t* rows) noexcept;
 
+// Returns the position of the first of n indices outside [-n_rows, n_rows), or n.
+using FindBadIndex = std::ptrdiff_t (*)(const void* indices,
+                                        std::ptrdiff_t n,
+                                        std::int64_t n_rows) noexcept;
+
 // out[i] = table[rows[i]] for rows of `cols` elements of `itemsize` bytes. All strides in bytes.
 struct GatherBlock {
   const char* table;
@@ -167,6 +172,7 @@ template <class T>
 using Elementwise = void (*)(const T* x, std::ptrdiff_t n, T* out) noexcept;
 
 struct RowKernels {
+  FindBadIndex find_bad[kIndexTypes];
   ResolveIndices resolve[kIndexTypes];
   void (*gather)(const GatherBlock&) noexcept;
   void (*scatter_add_f32)(const ScatterAddBlock<float, float>&) noexcept;

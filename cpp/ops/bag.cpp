@@ -30,13 +30,15 @@ const auto& bag_kernels() {
   }
 }
 
-// The row numbers of all items.
+// The row numbers of all items, if all of them are in range.
 class ResolvedRows {
  public:
   ResolvedRows(const IndexView& indices, std::ptrdiff_t n_rows)
-      : scratch_(runtime::scratch_bytes<std::int64_t>(indices.n)),
-        bad_(Resolver(runtime::kernel_table().rows, indices, n_rows, IndexMode::kRaise)(
-            0, indices.n, data())) {}
+      : scratch_(runtime::scratch_bytes<std::int64_t>(indices.n)) {
+    const Resolver resolve(indices, n_rows);
+    bad_ = resolve.first_bad();
+    if (bad_ == kAllInRange) resolve(0, indices.n, data());
+  }
 
   std::int64_t* data() const { return reinterpret_cast<std::int64_t*>(scratch_.data()); }
   std::ptrdiff_t bad() const { return bad_; }

@@ -86,12 +86,14 @@ Grouped group_by(const GroupArgs& args) {
   runtime::Carver carver(scratch.data());
   Key* const keys = carver.take<Key>(n);
   Key* const other = carver.take<Key>(n);
-  std::int64_t* const rows = reinterpret_cast<std::int64_t*>(other);
-  const Resolver resolve(
-      runtime::kernel_table().rows, args.indices, args.n_rows, IndexMode::kRaise);
-  const std::ptrdiff_t bad = resolve(0, n, rows);
+  const Resolver resolve(args.indices, args.n_rows);
+  const std::ptrdiff_t bad = resolve.first_bad();
   if (bad != kAllInRange) return {bad, 0};
-  for (std::ptrdiff_t i = 0; i < n; ++i) keys[i] = Keys<Key>::make(rows[i], i);
+  resolve.for_blocks(
+      0, n, [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
+        for (std::ptrdiff_t i = 0; i < count; ++i)
+          keys[first + i] = Keys<Key>::make(rows[i], first + i);
+      });
   return {kAllInRange, write_groups(sort_by_row(keys, n, other), args)};
 }
 

@@ -95,61 +95,56 @@ std::vector<Share> split_target(const MatrixView<T>& target, std::ptrdiff_t n) {
 }
 
 template <class T, class U>
-void scatter_share(const ScatterAddArgs<T, U>& args,
-                   const RowKernels& kernels,
-                   const Share& share,
-                   std::ptrdiff_t first_update,
-                   std::ptrdiff_t n,
-                   const std::int64_t* rows) {
+void scatter_share(const ScatterAddArgs<T, U>& args, const Resolver& resolve, const Share& share) {
   const MatrixView<T>& target = args.target;
   const MatrixView<const U>& updates = args.updates;
   const std::ptrdiff_t cols = share.last_col - share.first_col;
-  const std::ptrdiff_t row_bytes = std::max<std::ptrdiff_t>(1, cols * std::ptrdiff_t{sizeof(T)});
-  const std::ptrdiff_t step = std::max<std::ptrdiff_t>(1, kMostChunkBytes / row_bytes);
-  for_blocks(n, step, [&](std::ptrdiff_t first, std::ptrdiff_t count) {
-    scatter_add_kernel<T, U>(kernels)(kernels::ScatterAddBlock<T, U>{
-        .target = target.data + share.first_col * target.col_stride,
-        .target_row_stride = target.row_stride,
-        .target_col_stride = target.col_stride,
-        .rows = rows + first,
-        .n = count,
-        .cols = cols,
-        .first_row = share.first_row,
-        .last_row = share.last_row,
-        .updates = updates.data + (first_update + first) * updates.row_stride +
-                   share.first_col * updates.col_stride,
-        .update_row_stride = updates.row_stride,
-        .update_col_stride = updates.col_stride});
-    runtime::checkpoint();
-  });
+  resolve.for_blocks(
+      0, args.indices.n, [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
+        scatter_add_kernel<T, U>(resolve.kernels())(kernels::ScatterAddBlock<T, U>{
+            .target = target.data + share.first_col * target.col_stride,
+            .target_row_stride = target.row_stride,
+            .target_col_stride = target.col_stride,
+            .rows = rows,
+            .n = count,
+            .cols = cols,
+            .first_row = share.first_row,
+            .last_row = share.last_row,
+            .updates =
+                updates.data + first * updates.row_stride + share.first_col * updates.col_stride,
+            .update_row_stride = updates.row_stride,
+            .update_col_stride = updates.col_stride});
+        runtime::checkpoint();
+      });
 }
 
 }  // namespace
 
 std::ptrdiff_t gather(const GatherArgs& args) {
-  const RowKernels& kernels = runtime::kernel_table().rows;
-  const Resolver resolve(kernels, args.indices, args.n_rows, args.mode);
-  const std::ptrdiff_t step = rows_a_chunk(args.indices.n, args.cols * args.itemsize);
-  const auto copy = [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
-    runtime::parallel_for((count + step - 1) / step, [&](std::int64_t chunk) {
-      const std::ptrdiff_t begin = chunk * step;
-      copy_rows(args, kernels, first + begin, std::min(step, count - begin), rows + begin);
-    });
-  };
-  return for_resolved(resolve, args.indices.n, copy);
+  const Resolver resolve(args.indices, args.n_rows, args.mode);
+  const std::ptrdiff_t bad = resolve.first_bad();
+  if (bad != kAllInRange) return bad;
+  const std::ptrdiff_t n = args.indices.n, step = rows_a_chunk(n, args.cols * args.itemsize);
+  runtime::parallel_for((n + step - 1) / step, [&](std::int64_t chunk) {
+    const std::ptrdiff_t begin = chunk * step, end = std::min(begin + step, n);
+    resolve.for_blocks(
+        begin, end, [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
+          copy_rows(args, resolve.kernels(), first, count, rows);
+        });
+  });
+  return kAllInRange;
 }
 
 template <class T, class U>
 std::ptrdiff_t scatter_add(const ScatterAddArgs<T, U>& args) {
-  const RowKernels& kernels = runtime::kernel_table().rows;
-  const Resolver resolve(kernels, args.indices, args.target.rows, IndexMode::kRaise);
+  const Resolver resolve(args.indices, args.target.rows);
+  const std::ptrdiff_t bad = resolve.first_bad();
+  if (bad != kAllInRange) return bad;
   const std::vector<Share> shares = split_target(args.target, args.indices.n);
-  const auto add = [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
-    runtime::parallel_for(static_cast<std::int64_t>(shares.size()), [&](std::int64_t chunk) {
-      scatter_share(args, kernels, shares[static_cast<std::size_t>(chunk)], first, count, rows);
-    });
-  };
-  return for_resolved(resolve, args.indices.n, add);
+  runtime::parallel_for(static_cast<std::int64_t>(shares.size()), [&](std::int64_t chunk) {
+    scatter_share(args, resolve, shares[static_cast<std::size_t>(chunk)]);
+  });
+  return kAllInRange;
 }
 
 template std::ptrdiff_t scatter_add(const ScatterAddArgs<float, float>&);

@@ -1,7 +1,7 @@
 """Bags of rows: what PyTorch calls EmbeddingBag."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +84,12 @@ def embedding_bag(
     array([[6., 8.],
            [3., 4.]])
     """
+    if lengths is per_sample_weights is padding_idx is None and not include_last_offset:
+        quantized = isinstance(weight, QuantizedRows)
+        table = weight.rows if isinstance(weight, QuantizedRows) else weight
+        bags = current().try_embedding_bag(table, quantized, indices, offsets, mode)
+        if bags is not None:
+            return cast("npt.NDArray[Any]", bags)
     call = _call(
         weight, indices, offsets, lengths, mode, per_sample_weights, padding_idx,
         include_last_offset,

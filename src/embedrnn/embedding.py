@@ -65,6 +65,9 @@ def gather(
            [[ 0,  1],
             [20, 21]]])
     """
+    rows = current().try_gather(weight, indices, out, mode)
+    if rows is not None:
+        return rows
     if isinstance(weight, QuantizedRows):
         return _dequantize(weight, indices, out, mode)
     table = np.asarray(weight)
@@ -122,6 +125,8 @@ def scatter_add(target: _Array, indices: npt.ArrayLike, updates: npt.ArrayLike) 
            [0., 0.],
            [6., 8.]])
     """
+    if current().try_scatter_add(target, indices, updates):
+        return target
     call = _check.scatter_add(target, indices, updates)
     if call.sums is None:
         bad = _check.first_out_of_range(call.indices, target.shape[0])

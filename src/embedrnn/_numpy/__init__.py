@@ -6,6 +6,12 @@ Functions have the names and parameters of the compiled module; their arguments 
 from embedrnn._numpy.bag import bag_add, bag_dot, bag_max, bag_sum
 from embedrnn._numpy.coalesce import group_rows
 from embedrnn._numpy.embedding import gather, scatter_add
+from embedrnn._numpy.express import (
+    try_coalesce,
+    try_embedding_bag,
+    try_gather,
+    try_scatter_add,
+)
 from embedrnn._numpy.gru import gru_forward
 from embedrnn._numpy.lstm import lstm_forward
 from embedrnn._numpy.rnn import rnn_forward
@@ -27,4 +33,8 @@ __all__ = [
     "rnn_forward",
     "scatter_add",
     "set_num_threads",
+    "try_coalesce",
+    "try_embedding_bag",
+    "try_gather",
+    "try_scatter_add",
 ]
