@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -116,30 +117,52 @@ def test_imports_go_down_only(file: Path) -> None:
 # --- one surface -------------------------------------------------------------------------------
 
 STUB = ast.parse((PACKAGE / "_core.pyi").read_text(encoding="utf-8"))
-STUB_PARAMETERS = {
-    node.name: [argument.arg for argument in node.args.args]
-    for node in STUB.body
-    if isinstance(node, ast.FunctionDef)
-}
-TWINS = [name for name in _numpy.__all__ if callable(getattr(_numpy, name))]
+
+
+def stub_functions() -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Yield the functions of the stub and the methods of its classes, by their full names."""
+    for node in STUB.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node
+        elif isinstance(node, ast.ClassDef):
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef) and method.name != "__init__":
+                    yield f"{node.name}.{method.name}", method
+
+
+STUB_PARAMETERS = {name: [a.arg for a in node.args.args] for name, node in stub_functions()}
+
+
+def twins() -> Iterator[str]:
+    """Yield the functions of the NumPy backend and the public methods of its classes."""
+    for name in _numpy.__all__:
+        value = getattr(_numpy, name)
+        if inspect.isclass(value):
+            methods = inspect.getmembers(value, inspect.isfunction)
+            yield from (f"{name}.{method}" for method, _ in methods if not method.startswith("_"))
+        elif callable(value):
+            yield name
+
+
+TWINS = list(twins())
 NATIVE_ONLY = {"set_isa", "exp", "sigmoid", "tanh"}
 
 
 def test_the_backends_have_the_same_functions() -> None:
-    assert {"gather", "scatter_add", "rnn_forward"} <= set(TWINS)
+    assert {"gather", "scatter_add", "pack_rnn", "PackedCell.step"} <= set(TWINS)
     assert set(STUB_PARAMETERS) == set(TWINS) | NATIVE_ONLY
 
 
 @pytest.mark.parametrize("name", TWINS)
 def test_the_backends_have_the_same_parameters(name: str) -> None:
-    assert list(inspect.signature(getattr(_numpy, name)).parameters) == STUB_PARAMETERS[name]
+    assert list(inspect.signature(attrgetter(name)(_numpy)).parameters) == STUB_PARAMETERS[name]
 
 
 @pytest.mark.skipif(CORE is None, reason="the compiled core is not built")
 @pytest.mark.parametrize("name", STUB_PARAMETERS)
 def test_the_stub_has_the_parameters_of_the_compiled_core(name: str) -> None:
-    signature = str(getattr(CORE, name).__doc__).splitlines()[0]
-    assert re.match(rf"{name}\(.*\) -> ", signature)
+    signature = str(attrgetter(name)(CORE).__doc__).splitlines()[0]
+    assert re.match(rf"{name.rpartition('.')[2]}\(.*\) -> ", signature)
     assert re.findall(r"[(,] ?(\w+): ", signature) == STUB_PARAMETERS[name]
 
 

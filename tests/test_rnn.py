@@ -1,6 +1,7 @@
 """rnn_forward against its definition, values worked by hand, and the bits that it promises."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -305,7 +306,8 @@ def test_stays_inside_its_arrays(backend: str, dtype: Any, before: bool) -> None
         h_n = guarded(np.zeros((case.batch, case.hidden), dtype), before=before)
         inputs = [arguments[name] for name in ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         lengths, h_0 = arguments["lengths"], arguments["h_0"]
-        _backend.current().rnn_forward(*inputs, lengths, h_0, "tanh", False, output, h_n)
+        packed = _backend.current().pack_rnn(*inputs[1:], "tanh")
+        packed.forward(inputs[0], lengths, h_0, None, False, output, h_n, None)
         assert_close(h_n, reference_rnn(*inputs, lengths=lengths, h_0=h_0)[1])
         assert_same_bits(output[:, -1], h_n)
 
@@ -367,9 +369,11 @@ def test_lengths_are_copied(native: str, monkeypatch: pytest.MonkeyPatch) -> Non
     real = _backend.current()
 
     class Spy:
-        def rnn_forward(self, *arguments: Any) -> None:
-            seen.append(arguments[5])
-            real.rnn_forward(*arguments)
+        def pack_rnn(self, *weights: Any) -> Any:
+            packed = real.pack_rnn(*weights)
+            return SimpleNamespace(
+                forward=lambda *rest: (seen.append(rest[1]), packed.forward(*rest))
+            )
 
     lengths = np.array([2, 3])
     with monkeypatch.context() as patch:

@@ -1,7 +1,5 @@
 #include "ops/gru.h"
 
-#include "ops/packed_cell.h"
-
 namespace embedrnn::ops {
 namespace {
 
@@ -35,16 +33,16 @@ void pack_reset_before(const CellWeights<T>& weights, PackedCell<T>& packed) {
 }  // namespace
 
 template <class T>
-void gru_forward(const RecurrenceArgs<T>& args, const CellWeights<T>& weights, Reset reset) {
+PackedCell<T> pack_gru(const CellWeights<T>& weights, Reset reset) {
   const auto& kernels = recurrent_kernels<T>();
   const bool after = reset == Reset::kAfter;
   PackedCell<T> packed(
       weights, 3, kernels, after ? kernels.gru_step : kernels.gru_reset_before_step);
   after ? pack_reset_after(weights, packed) : pack_reset_before(weights, packed);
-  run_recurrence(args, packed.cell());
+  return packed;
 }
 
-template void gru_forward(const RecurrenceArgs<float>&, const CellWeights<float>&, Reset);
-template void gru_forward(const RecurrenceArgs<double>&, const CellWeights<double>&, Reset);
+template PackedCell<float> pack_gru(const CellWeights<float>&, Reset);
+template PackedCell<double> pack_gru(const CellWeights<double>&, Reset);
 
 }  // namespace embedrnn::ops

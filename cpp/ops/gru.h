@@ -1,7 +1,7 @@
 // The GRU recurrence, gates in the order r, z, n: h_t = (1 - z) n + z h_{t-1}.
 #pragma once
 
-#include "ops/recurrence.h"
+#include "ops/packed_cell.h"
 
 namespace embedrnn::ops {
 
@@ -11,9 +11,7 @@ enum class Reset : std::uint8_t {
   kBefore,  // (r h) R_n + b_hn, as ONNX has it by default
 };
 
-// Packs the weights, then walks. Allocates the packed weights and a few state-sized buffers a
-// thread.
 template <class T>
-void gru_forward(const RecurrenceArgs<T>& args, const CellWeights<T>& weights, Reset reset);
+PackedCell<T> pack_gru(const CellWeights<T>& weights, Reset reset);
 
 }  // namespace embedrnn::ops

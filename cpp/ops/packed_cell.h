@@ -5,7 +5,6 @@
 
 #include "ops/recurrence.h"
 #include "runtime/isa.h"
-#include "runtime/scratch.h"
 
 namespace embedrnn::ops {
 
@@ -18,6 +17,8 @@ const kernels::RecurrentKernels<T>& recurrent_kernels() {
   }
 }
 
+// A cell that owns its packed weights and runs any number of times, on any thread; of the caller's
+// weights it keeps nothing. It stays with the kernels it was packed for, whatever ISA is set later.
 // Packs the input weights; how the recurrent ones and the biases are packed is the cell's own.
 template <class T>
 class PackedCell {
@@ -48,6 +49,12 @@ class PackedCell {
   const Packing& packing() const { return packing_; }
   Cell<T>& cell() { return cell_; }
 
+  // Allocates a few state-sized buffers a thread.
+  void forward(const RecurrenceArgs<T>& args) const { run_recurrence(args, cell_); }
+
+  // Allocates nothing, but in the first step of so many rows.
+  void step(const StepArgs<T>& args) { run_step(args, cell_, step_scratch_); }
+
   // To be filled by the cell.
   T* weight_hh;  // packing().elements(hidden)
   T* bias;       // packing().width()
@@ -57,6 +64,7 @@ class PackedCell {
   Packing packing_;
   runtime::Scratch scratch_;
   Cell<T> cell_;
+  runtime::KeptScratch step_scratch_;
 };
 
 // Packs the sum of the biases, all of it into what is added to the input product.

@@ -4,6 +4,7 @@
 
 #include "ops/dims.h"
 #include "ops/packing.h"
+#include "runtime/scratch.h"
 
 namespace embedrnn::ops {
 
@@ -16,6 +17,15 @@ struct RecurrenceArgs {
   SequenceView<T> output;        // (B, T, H), apart from every input; zero at padded steps
   MatrixView<T> h_n, c_n;  // (B, H): the state at each row's last step, h_0 where the length is 0;
                            // c_n has no data but for the LSTM
+};
+
+// One time step of every row.
+template <class T>
+struct StepArgs {
+  MatrixView<const T> x;     // (B, I)
+  MatrixView<const T> h, c;  // (B, H): the state before; c has no data but for the LSTM
+  MatrixView<T> h_out;       // (B, H): the state behind, which is the output; may be h itself
+  MatrixView<T> c_out;       // (B, H); may be c itself
 };
 
 // The weights of a cell of G gates, as the caller has them.
@@ -42,5 +52,10 @@ struct Cell {
 // Runs the cell over all rows. Allocates once, before the first write.
 template <class T>
 void run_recurrence(const RecurrenceArgs<T>& args, const Cell<T>& cell);
+
+// Runs the cell for one step, with the bits that the step has in a walk. `scratch` keeps its memory
+// for the next.
+template <class T>
+void run_step(const StepArgs<T>& args, const Cell<T>& cell, runtime::KeptScratch& scratch);
 
 }  // namespace embedrnn::ops

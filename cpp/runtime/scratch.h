@@ -1,6 +1,7 @@
 // Temporary memory of one call: sized first, allocated once, carved up without further failure.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -24,10 +25,11 @@ std::size_t scratch_bytes(std::ptrdiff_t rows, std::ptrdiff_t cols = 1) {
 class Scratch {
  public:
   explicit Scratch(std::size_t bytes)
-      : data_(static_cast<std::byte*>(::operator new(bytes, std::align_val_t{kScratchAlignment}))) {
-  }
+      : data_(static_cast<std::byte*>(::operator new(bytes, std::align_val_t{kScratchAlignment}))),
+        bytes_(bytes) {}
 
   std::byte* data() const { return data_.get(); }
+  std::size_t bytes() const { return bytes_; }
 
  private:
   struct Free {
@@ -36,6 +38,28 @@ class Scratch {
     }
   };
   std::unique_ptr<std::byte, Free> data_;
+  std::size_t bytes_;
+};
+
+// A scratch kept from call to call, so that only the first allocates, or one that needs more. A
+// call that finds it taken by another thread has a scratch of its own.
+class KeptScratch {
+ public:
+  KeptScratch() = default;
+  KeptScratch(KeptScratch&& other) noexcept : kept_(other.kept_.exchange(nullptr)) {}
+  ~KeptScratch() { delete kept_.load(); }
+
+  // Calls use(data) with at least so many bytes.
+  template <class Use>
+  void with(std::size_t bytes, const Use& use) {
+    std::unique_ptr<Scratch> scratch(kept_.exchange(nullptr));
+    if (!scratch || scratch->bytes() < bytes) scratch = std::make_unique<Scratch>(bytes);
+    use(scratch->data());
+    delete kept_.exchange(scratch.release());
+  }
+
+ private:
+  std::atomic<Scratch*> kept_{nullptr};
 };
 
 // Hands out consecutive pieces of a scratch.

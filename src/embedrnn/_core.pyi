@@ -1,4 +1,4 @@
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
@@ -63,43 +63,38 @@ def bag_add(
     rows: npt.NDArray[np.int64],
     target: _Array,
 ) -> None: ...
-def rnn_forward(
-    x: _Array,
+def pack_rnn(
     weight_ih: _Array,
     weight_hh: _Array,
     bias_ih: _Array | None,
     bias_hh: _Array | None,
-    lengths: npt.NDArray[np.int64] | None,
-    h_0: _Array | None,
     nonlinearity: str,
-    reverse: bool,
-    output: _Array,
-    h_n: _Array,
-) -> None: ...
-def gru_forward(
-    x: _Array,
+) -> PackedCell: ...
+def pack_gru(
     weight_ih: _Array,
     weight_hh: _Array,
     bias_ih: _Array | None,
     bias_hh: _Array | None,
-    lengths: npt.NDArray[np.int64] | None,
-    h_0: _Array | None,
     reset_after: bool,
-    reverse: bool,
-    output: _Array,
-    h_n: _Array,
-) -> None: ...
-def lstm_forward(
-    x: _Array,
-    weight_ih: _Array,
-    weight_hh: _Array,
-    bias_ih: _Array | None,
-    bias_hh: _Array | None,
-    lengths: npt.NDArray[np.int64] | None,
-    h_0: _Array | None,
-    c_0: _Array | None,
-    reverse: bool,
-    output: _Array,
-    h_n: _Array,
-    c_n: _Array,
-) -> None: ...
+) -> PackedCell: ...
+def pack_lstm(
+    weight_ih: _Array, weight_hh: _Array, bias_ih: _Array | None, bias_hh: _Array | None
+) -> PackedCell: ...
+
+@final
+class PackedCell:
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # a TypeError: pack_* make them
+    def forward(
+        self,
+        x: _Array,
+        lengths: npt.NDArray[np.int64] | None,
+        h_0: _Array | None,
+        c_0: _Array | None,
+        reverse: bool,
+        output: _Array,
+        h_n: _Array,
+        c_n: _Array | None,
+    ) -> None: ...
+    def step(
+        self, x_t: _Array, h: _Array, c: _Array | None, h_out: _Array, c_out: _Array | None
+    ) -> None: ...

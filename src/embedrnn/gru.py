@@ -83,8 +83,8 @@ def gru_forward(
     array([[0.2048, 0.3546]])
     """
     call = _check.recurrence(x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, h_0, out, gates=3)
-    current().gru_forward(
-        call.x, call.weight_ih, call.weight_hh, call.bias_ih, call.bias_hh, call.lengths, call.h_0,
-        bool(reset_after), bool(reverse), call.buffer, call.h_n,
-    )  # fmt: skip
+    packed = current().pack_gru(
+        call.weight_ih, call.weight_hh, call.bias_ih, call.bias_hh, bool(reset_after)
+    )
+    packed.forward(call.x, call.lengths, call.h_0, None, bool(reverse), call.buffer, call.h_n, None)
     return _check.deliver(call), call.h_n

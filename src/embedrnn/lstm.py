@@ -83,8 +83,8 @@ def lstm_forward(
         x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, h_0, out, gates=4, c_0=c_0
     )
     c_n = np.empty_like(call.h_n)
-    current().lstm_forward(
-        call.x, call.weight_ih, call.weight_hh, call.bias_ih, call.bias_hh, call.lengths, call.h_0,
-        call.c_0, bool(reverse), call.buffer, call.h_n, c_n,
-    )  # fmt: skip
+    packed = current().pack_lstm(call.weight_ih, call.weight_hh, call.bias_ih, call.bias_hh)
+    packed.forward(
+        call.x, call.lengths, call.h_0, call.c_0, bool(reverse), call.buffer, call.h_n, c_n
+    )
     return _check.deliver(call), (call.h_n, c_n)

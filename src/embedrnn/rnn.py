@@ -82,8 +82,8 @@ def rnn_forward(
     """
     call = _check.recurrence(x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, h_0, out)
     _check.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
-    current().rnn_forward(
-        call.x, call.weight_ih, call.weight_hh, call.bias_ih, call.bias_hh, call.lengths, call.h_0,
-        nonlinearity, bool(reverse), call.buffer, call.h_n,
-    )  # fmt: skip
+    packed = current().pack_rnn(
+        call.weight_ih, call.weight_hh, call.bias_ih, call.bias_hh, nonlinearity
+    )
+    packed.forward(call.x, call.lengths, call.h_0, None, bool(reverse), call.buffer, call.h_n, None)
     return _check.deliver(call), call.h_n

@@ -48,7 +48,7 @@ void print_cells(const char* dtype,
   const auto w_hh = numbers<T>(4 * hidden * hidden, 3), bias = numbers<T>(4 * hidden, 4);
   std::vector<std::int64_t> lengths;
   for (std::ptrdiff_t b = 0; b < batch; ++b) lengths.push_back(b * 5 % (kTime + 1));
-  const auto print = [&](const char* name, std::ptrdiff_t gates, bool cell_state, auto forward) {
+  const auto print = [&](const char* name, std::ptrdiff_t gates, bool cell_state, auto pack) {
     std::vector<T> output(static_cast<std::size_t>(batch * kTime * hidden));
     std::vector<T> h_n(static_cast<std::size_t>(batch * hidden)), c_n(h_n.size());
     const ops::RecurrenceArgs<T> args{
@@ -60,11 +60,11 @@ void print_cells(const char* dtype,
         .output = {output.data(), batch, kTime, hidden, kTime * hidden, hidden, 1},
         .h_n = {h_n.data(), batch, hidden, hidden, 1},
         .c_n = {cell_state ? c_n.data() : nullptr, batch, hidden, hidden, 1}};
-    forward(args,
-            ops::CellWeights<T>{.weight_ih = {w_ih.data(), gates * hidden, width, width, 1},
-                                .weight_hh = {w_hh.data(), gates * hidden, hidden, hidden, 1},
-                                .bias_ih = {bias.data(), 1},
-                                .bias_hh = {bias.data(), 1}});
+    const ops::CellWeights<T> weights{.weight_ih = {w_ih.data(), gates * hidden, width, width, 1},
+                                      .weight_hh = {w_hh.data(), gates * hidden, hidden, hidden, 1},
+                                      .bias_ih = {bias.data(), 1},
+                                      .bias_hh = {bias.data(), 1}};
+    pack(weights).forward(args);
     std::printf("%s %s B %td I %td H %td reverse %d: %016llx %016llx %016llx\n",
                 name,
                 dtype,
@@ -76,21 +76,19 @@ void print_cells(const char* dtype,
                 static_cast<unsigned long long>(hash(h_n)),
                 static_cast<unsigned long long>(hash(c_n)));
   };
-  print("rnn tanh", 1, false, [](const auto& args, const auto& weights) {
-    ops::rnn_forward(args, weights, ops::Nonlinearity::kTanh);
+  print("rnn tanh", 1, false, [](const auto& weights) {
+    return ops::pack_rnn(weights, ops::Nonlinearity::kTanh);
   });
-  print("rnn relu", 1, false, [](const auto& args, const auto& weights) {
-    ops::rnn_forward(args, weights, ops::Nonlinearity::kRelu);
+  print("rnn relu", 1, false, [](const auto& weights) {
+    return ops::pack_rnn(weights, ops::Nonlinearity::kRelu);
   });
-  print("gru", 3, false, [](const auto& args, const auto& weights) {
-    ops::gru_forward(args, weights, ops::Reset::kAfter);
+  print("gru", 3, false, [](const auto& weights) {
+    return ops::pack_gru(weights, ops::Reset::kAfter);
   });
-  print("gru reset before", 3, false, [](const auto& args, const auto& weights) {
-    ops::gru_forward(args, weights, ops::Reset::kBefore);
+  print("gru reset before", 3, false, [](const auto& weights) {
+    return ops::pack_gru(weights, ops::Reset::kBefore);
   });
-  print("lstm", 4, true, [](const auto& args, const auto& weights) {
-    ops::lstm_forward(args, weights);
-  });
+  print("lstm", 4, true, [](const auto& weights) { return ops::pack_lstm(weights); });
 }
 
 template <class T>

@@ -17,7 +17,7 @@ from embedrnn._check.arrays import (
 from embedrnn._check.bag import bag, bag_gradient, bag_table
 from embedrnn._check.coalesce import coalesce, summed_by_kernels
 from embedrnn._check.embedding import ScatterAdd, gather, gather_quantized, index_error, scatter_add
-from embedrnn._check.recurrence import recurrence
+from embedrnn._check.recurrence import recurrence, step
 from embedrnn._numpy.embedding import first_out_of_range
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "recurrence",
     "require_shape",
     "scatter_add",
+    "step",
     "stored",
     "summed_by_kernels",
 ]

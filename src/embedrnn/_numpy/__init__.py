@@ -12,12 +12,14 @@ from embedrnn._numpy.express import (
     try_gather,
     try_scatter_add,
 )
-from embedrnn._numpy.gru import gru_forward
-from embedrnn._numpy.lstm import lstm_forward
-from embedrnn._numpy.rnn import rnn_forward
+from embedrnn._numpy.gru import pack_gru
+from embedrnn._numpy.lstm import pack_lstm
+from embedrnn._numpy.recurrence import PackedCell
+from embedrnn._numpy.rnn import pack_rnn
 from embedrnn._numpy.runtime import asserts, get_isa, get_num_threads, isas, set_num_threads
 
 __all__ = [
+    "PackedCell",
     "asserts",
     "bag_add",
     "bag_dot",
@@ -27,10 +29,10 @@ __all__ = [
     "get_isa",
     "get_num_threads",
     "group_rows",
-    "gru_forward",
     "isas",
-    "lstm_forward",
-    "rnn_forward",
+    "pack_gru",
+    "pack_lstm",
+    "pack_rnn",
     "scatter_add",
     "set_num_threads",
     "try_coalesce",

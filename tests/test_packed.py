@@ -1,0 +1,211 @@
+"""The packed cell of both backends: steps, walks, and whose weights they see."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import embedrnn as er
+from cases import RNN_CASES, RnnCase, assert_same_bits
+from embedrnn import _backend, _check
+
+GATES = {"rnn_tanh": 1, "rnn_relu": 1, "gru": 3, "gru_reset_before": 3, "lstm": 4}
+each_cell = pytest.mark.parametrize("cell", GATES)
+# Vectors that are full and not, one row and more than a register block, weights beyond L1 and L2.
+SHAPES = (
+    *((5, width, width + 1) for width in (1, 7, 16, 33)),
+    *((batch, 21, 37) for batch in (1, 2, 3, 8, 17, 40)),
+    (3, 300, 200),
+    (2, 40, 600),
+)
+each_shape = pytest.mark.parametrize(
+    ("batch", "inputs", "hidden"), SHAPES, ids=["-".join(map(str, shape)) for shape in SHAPES]
+)
+
+
+def pack(cell: str, arguments: dict[str, Any]) -> Any:
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    weights = [arguments.get(name) for name in names]
+    backend = _backend.current()
+    if cell == "lstm":
+        return backend.pack_lstm(*weights)
+    if cell.startswith("rnn"):
+        return backend.pack_rnn(*weights, cell.removeprefix("rnn_"))
+    return backend.pack_gru(*weights, cell == "gru")
+
+
+def forward(packed: Any, cell: str, arguments: dict[str, Any]) -> list[np.ndarray]:
+    """Walk with a packed cell; the outputs of the batch and its last states."""
+    x, hidden = arguments["x"], arguments["weight_hh"].shape[1]
+    states = [np.empty((len(x), hidden), x.dtype) for _ in range(1 + (cell == "lstm"))]
+    output = np.empty((*x.shape[:2], hidden), x.dtype)
+    start = [arguments.get(name) for name in ("h_0", "c_0")]
+    packed.forward(x, arguments["lengths"], *start, False, output, *[*states, None][:2])
+    return [output, *states]
+
+
+def functional(cell: str, arguments: dict[str, Any]) -> list[np.ndarray]:
+    if cell == "lstm":
+        output, states = er.lstm_forward(**arguments)
+        return [output, *states]
+    if cell.startswith("rnn"):
+        return [*er.rnn_forward(**arguments, nonlinearity=cell.removeprefix("rnn_"))]  # type: ignore[arg-type]
+    return [*er.gru_forward(**arguments, reset_after=cell == "gru")]
+
+
+def arguments_of(case: RnnCase, dtype: Any, cell: str) -> dict[str, Any]:
+    arguments = case.arguments(dtype, gates=GATES[cell])
+    if cell == "lstm" and "h_0" in arguments:
+        arguments["c_0"] = arguments["h_0"][::-1].copy()
+    return arguments
+
+
+def assert_steps(backend: str, actual: np.ndarray, expected: np.ndarray) -> None:
+    """Demand equal bits of the compiled core; a BLAS product depends on the shape."""
+    if backend != "numpy":
+        assert_same_bits(actual, expected)
+    else:
+        tolerance = 16 * np.finfo(actual.dtype).eps
+        np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+@each_cell
+@pytest.mark.parametrize("case", RNN_CASES, ids=str)
+def test_a_packed_cell_gives_what_the_function_gives(
+    backend: str, dtype: Any, cell: str, case: RnnCase
+) -> None:
+    arguments = arguments_of(case, dtype, cell)
+    packed = pack(cell, arguments)
+    for _ in range(2):
+        results = forward(packed, cell, arguments)
+        for actual, expected in zip(results, functional(cell, arguments), strict=True):
+            assert_same_bits(actual, expected)
+
+
+@each_cell
+@each_shape
+def test_steps_give_what_a_walk_gives(
+    backend: str, dtype: Any, cell: str, batch: int, inputs: int, hidden: int
+) -> None:
+    steps = 5
+    arguments = arguments_of(RnnCase("", batch, steps, inputs, hidden, "no_lengths"), dtype, cell)
+    packed = pack(cell, arguments)
+    output, *last = forward(packed, cell, arguments)
+    h, c = arguments["h_0"].copy(), arguments["c_0"].copy() if cell == "lstm" else None
+    for t in range(steps):
+        fresh = np.full_like(h, np.nan)
+        if t % 2:  # in place, and into another array
+            packed.step(arguments["x"][:, t], h, c, h, c)
+        else:
+            packed.step(arguments["x"][:, t], h, c, fresh, c)
+            h = fresh
+        assert_steps(backend, h, output[:, t])
+    for actual, expected in zip([h] if c is None else [h, c], last, strict=True):
+        assert_steps(backend, actual, expected)
+
+
+@each_cell
+def test_a_row_has_the_bits_alone_that_it_has_in_a_batch(
+    native: str, dtype: Any, cell: str
+) -> None:
+    arguments = arguments_of(RnnCase("", 41, 1, 37, 83, "no_lengths"), dtype, cell)
+    packed, x = pack(cell, arguments), arguments["x"][:, 0]
+    h, c = arguments["h_0"], arguments.get("c_0")
+    together, c_together = np.empty_like(h), None if c is None else np.empty_like(c)
+    packed.step(x, h, c, together, c_together)
+    for first, size in ((0, 1), (40, 1), (3, 2), (5, 7), (1, 40)):
+        rows = slice(first, first + size)
+        alone, c_alone = np.empty_like(h[rows]), None if c is None else np.empty_like(c[rows])
+        packed.step(x[rows], h[rows], None if c is None else c[rows], alone, c_alone)
+        assert_same_bits(alone, together[rows])
+        if c_together is not None:
+            assert_same_bits(c_alone, c_together[rows])
+
+
+@each_cell
+def test_strides_of_a_step(backend: str, dtype: Any, cell: str) -> None:
+    arguments = arguments_of(RnnCase("", 5, 1, 7, 19, "no_lengths"), dtype, cell)
+    packed, x = pack(cell, arguments), arguments["x"][:, 0]
+    h, c = arguments["h_0"], arguments.get("c_0")
+    wanted, c_wanted = np.empty_like(h), None if c is None else np.empty_like(c)
+    packed.step(x, h, c, wanted, c_wanted)
+
+    def strided(array: np.ndarray) -> np.ndarray:
+        return np.repeat(array.T.copy(), 2, axis=1).T[::2]
+
+    out, c_out = strided(h), None if c is None else strided(c)
+    packed.step(strided(x), strided(h), None if c is None else strided(c), out, c_out)
+    assert_same_bits(out.copy(), wanted)
+    if c_out is not None:
+        assert_same_bits(c_out.copy(), np.asarray(c_wanted))
+
+
+@each_cell
+def test_the_weights_are_copied(backend: str, dtype: Any, cell: str) -> None:
+    arguments = arguments_of(RnnCase("", 3, 4, 5, 17), dtype, cell)
+    packed = pack(cell, arguments)
+    expected = forward(packed, cell, arguments)
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        arguments[name][...] = np.nan
+    for actual, wanted in zip(forward(packed, cell, arguments), expected, strict=True):
+        assert_same_bits(actual, wanted)
+
+
+@each_cell
+def test_a_packed_cell_outlives_a_change_of_the_isa(core: Any, dtype: Any, cell: str) -> None:
+    arguments = arguments_of(RnnCase("", 3, 4, 5, 19), dtype, cell)
+    for packed_for in core.isas():
+        core.set_isa(packed_for)
+        packed = pack(cell, arguments)
+        expected = forward(packed, cell, arguments)
+        for isa in core.isas():
+            core.set_isa(isa)
+            for actual, wanted in zip(forward(packed, cell, arguments), expected, strict=True):
+                assert_same_bits(actual, wanted)
+
+
+# --- the rules of a step -------------------------------------------------------------------------
+
+SIZES: dict[str, Any] = {"width": 3, "hidden": 4, "dtype": np.dtype(np.float32)}
+
+
+def test_a_step_without_states_or_outputs_gets_them() -> None:
+    call = _check.step(np.ones((2, 3), "f4"), None, None, None, None, **SIZES)
+    assert not call.h.any()
+    assert call.h_out.shape == (2, 4)
+    assert (call.c, call.c_out) == (None, None)
+    call = _check.step(np.ones((2, 3), "f4"), None, None, None, None, **SIZES, has_cell_state=True)
+    assert call.c is not None
+    assert call.c_out is not None
+    assert call.c.shape == call.c_out.shape == (2, 4)
+
+
+def test_a_step_may_write_over_its_state() -> None:
+    h = np.ones((2, 4), "f4")
+    call = _check.step(np.ones((2, 3), "f4"), h, None, h, None, **SIZES)
+    assert call.h is call.h_out is h
+    memory = np.ones(20, "f4")
+    moved = memory[:8].reshape(2, 4)
+    call = _check.step(memory[6:12].reshape(2, 3), moved, None, memory[4:12].reshape(2, 4), None,
+                       **SIZES)  # fmt: skip
+    assert not np.shares_memory(call.h, call.h_out)
+    assert not np.shares_memory(call.x_t, call.h_out)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"x_t": np.ones((2, 5), "f4")}, ValueError, r"x_t must have shape \(2, 3\), got \(2, 5\)"),
+        ({"x_t": np.ones(3, "f4")}, ValueError, r"x_t must have shape \(3, 3\), got \(3,\)"),
+        ({"x_t": np.ones((2, 3))}, TypeError, "x_t must be float32, got float64"),
+        ({"h": np.ones((3, 4), "f4")}, ValueError, r"h must have shape \(2, 4\), got \(3, 4\)"),
+        ({"c": np.ones((2, 4))}, TypeError, "c must be float32, got float64"),
+        ({"h_out": np.ones((2, 4))}, TypeError, "h_out must be float32, got float64"),
+        ({"c_out": np.ones((2, 5), "f4")}, ValueError, r"c_out must have shape \(2, 4\)"),
+        ({"h_out": [[0.0] * 4] * 2}, TypeError, "h_out must be an ndarray, got list"),
+    ],
+)
+def test_refused_steps(changes: dict[str, Any], error: type[Exception], message: str) -> None:
+    arguments = dict.fromkeys(("h", "c", "h_out", "c_out")) | {"x_t": np.ones((2, 3), "f4")}
+    with pytest.raises(error, match=f"^{message}"):
+        _check.step(**(arguments | changes), **SIZES, has_cell_state=True)
