@@ -25,7 +25,8 @@ def race(benchmark: BenchmarkFixture) -> Callable[[Cell, str], None]:
 
     def run(cell: Cell, name: str) -> None:
         work = workload(cell)
-        entrants = {who: contestants(cell.operation.name)[who](work, 1) for who in (OURS, name)}
+        contest = contestants(cell.operation.contest or cell.operation.name)
+        entrants = {who: contest[who](work, 1) for who in (OURS, name)}
         cell.check(entrants)
         benchmark.group = str(cell)
         benchmark.extra_info.update(er.config())

@@ -6,6 +6,8 @@ from timeit import repeat
 
 import numpy as np
 
+from peak import fma_flops, read_bytes
+
 _SGEMM_SIZE = 2048
 _COPY_BYTES = 256 << 20  # far beyond any cache
 _REPEATS = 5
@@ -13,17 +15,28 @@ _REPEATS = 5
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes moved (read and written) and float32 operations, in a second."""
+    """Bytes moved (read and written) or read from a cache, and float32 operations, in a second."""
 
     copy_bytes: float
     sgemm_flops: float
+    fma_flops: float
+    l2_bytes: float
+    l3_bytes: float
+    fma_measured: bool  # else there was no compiler, and sgemm and the copy stand in
 
 
 def measure_limits(threads: int) -> Limits:
-    """Time a large copy and NumPy's large float32 product; the best of a few."""
+    """Time a large copy, NumPy's large float32 product, and the kernels of peak.c."""
+    copy = 2 * _COPY_BYTES / _copy_seconds(threads)
+    sgemm = 2 * _SGEMM_SIZE**3 / _sgemm_seconds()
+    fma = fma_flops(threads)
     return Limits(
-        copy_bytes=2 * _COPY_BYTES / _copy_seconds(threads),
-        sgemm_flops=2 * _SGEMM_SIZE**3 / _sgemm_seconds(),
+        copy_bytes=copy,
+        sgemm_flops=sgemm,
+        fma_flops=fma or sgemm,
+        l2_bytes=read_bytes(threads, 2) or copy,
+        l3_bytes=read_bytes(threads, 3) or copy,
+        fma_measured=fma is not None,
     )
 
 

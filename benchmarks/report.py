@@ -12,8 +12,20 @@ from environment import blas_kernel
 from limits import Limits
 from paired import Ratio
 
-_UNITS = {"copy_bytes": "GB/s", "sgemm_flops": "GFLOP/s"}
-_LIMITS = {"copy_bytes": "copy", "sgemm_flops": "sgemm"}
+_UNITS = {
+    "copy_bytes": "GB/s",
+    "sgemm_flops": "GFLOP/s",
+    "fma_flops": "GFLOP/s",
+    "l2_bytes": "GB/s of weights",
+    "l3_bytes": "GB/s of weights",
+}
+_LIMITS = {
+    "copy_bytes": "copy",
+    "sgemm_flops": "sgemm",
+    "fma_flops": "FMA peak",
+    "l2_bytes": "L2 reads",
+    "l3_bytes": "L3 reads",
+}
 
 
 @dataclass(frozen=True)
@@ -121,7 +133,9 @@ def limits_line(threads: int, limits: Limits) -> str:
     """Say what the machine can do with so many threads."""
     return (
         f"\n{threads} thread{'s' * (threads > 1)}: copy {limits.copy_bytes / 1e9:.1f} GB/s, "
-        f"sgemm {limits.sgemm_flops / 1e9:.1f} GFLOP/s"
+        f"sgemm {limits.sgemm_flops / 1e9:.1f} GFLOP/s, "
+        f"FMA peak {limits.fma_flops / 1e9:.1f} GFLOP/s{' (sgemm)' * (not limits.fma_measured)}, "
+        f"reads {limits.l2_bytes / 1e9:.1f} GB/s from L2, {limits.l3_bytes / 1e9:.1f} from L3"
     )
 
 

@@ -66,7 +66,7 @@ class Bags:
 
 @dataclass(frozen=True)
 class Sequences:
-    """A padded batch (B, T, I), its lengths (B,), and the weights of one Elman layer."""
+    """A padded batch (B, T, I), its lengths (B,), and the weights of one layer."""
 
     x: Array
     lengths: Array
@@ -156,6 +156,14 @@ def lengths_between(low: int, high: int, n: int) -> Array:
     """Draw `n` lengths evenly spaced from low to high, in an order that is not sorted."""
     even = np.linspace(low, high, n).round().astype(np.int64)
     return np.random.default_rng(SEED).permutation(even)
+
+
+def lengths_of_sentences(n: int, steps: int) -> Array:
+    """Draw log-normal lengths, most of them short and one that fills the steps."""
+    drawn = np.random.default_rng(SEED).lognormal(np.log(0.3 * steps), 0.6, n)
+    lengths: Array = np.clip(drawn.round(), 1, steps).astype(np.int64)
+    lengths[n // 2] = steps
+    return lengths
 
 
 def sequences(

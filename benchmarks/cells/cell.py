@@ -22,11 +22,12 @@ class Goal:
 class Operation:
     """How the work of one call is counted, what limits it, and how closely answers must agree."""
 
-    name: str  # the contestants are entered under it
-    limit: str  # a field of limits.Limits
+    name: str
+    limit: str | Callable[[Any], str]  # a field of limits.Limits, or which one a workload has
     work: Callable[[Any], float]  # bytes moved or floating-point operations, padding left out
     tolerance: float  # relative to the largest magnitude of the answer; 0: bit for bit
     goals: Mapping[int, Goal] = field(default_factory=dict)  # by number of threads
+    contest: str = ""  # what the contestants are entered under; the name if empty
 
     def check(self, got: Array, want: Array) -> None:
         """Raise AssertionError unless the answers agree."""
@@ -48,7 +49,7 @@ class Cell:
 
     def enter(self, work: Any, threads: int) -> dict[str, Contestant]:
         """Set up everyone who can do this, ours first."""
-        factories = contestants(self.operation.name)
+        factories = contestants(self.operation.contest or self.operation.name)
         return {name: factory(work, threads) for name, factory in factories.items()}
 
     def check(self, entrants: Mapping[str, Contestant]) -> None:

@@ -1,5 +1,6 @@
 """The NumPy code that people have."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -66,27 +67,64 @@ def reduceat_bags(bags: Bags, _threads: int) -> Contestant:
     return Contestant(in_turn(run, bags.batches))
 
 
-@contestant("rnn_forward", "NumPy loop")
-def masked_loop(batch: Sequences, _threads: int) -> Contestant:
+def sigmoid(x: Array) -> Array:
+    """Return the logistic function, in place."""
+    np.negative(x, out=x)
+    np.exp(x, out=x)
+    x += 1
+    return np.reciprocal(x, out=x)
+
+
+def rnn_step(from_x: Array, from_h: Array, _h: Array, _c: Array) -> Array:
+    from_h += from_x
+    return np.tanh(from_h, out=from_h)
+
+
+def gru_step(from_x: Array, from_h: Array, h: Array, _c: Array) -> Array:
+    units = h.shape[1]
+    gates = sigmoid(from_h[:, : 2 * units] + from_x[:, : 2 * units])
+    new = from_h[:, 2 * units :]
+    new *= gates[:, :units]
+    new += from_x[:, 2 * units :]
+    np.tanh(new, out=new)
+    return (h - new) * gates[:, units:] + new
+
+
+def lstm_step(from_x: Array, from_h: Array, _h: Array, c: Array) -> Array:
+    from_h += from_x
+    i, f, g, o = np.split(from_h, 4, axis=1)
+    c *= sigmoid(f)
+    c += sigmoid(i) * np.tanh(g, out=g)
+    return sigmoid(o) * np.tanh(c)
+
+
+def masked_loop(step: Callable[..., Array], batch: Sequences, _threads: int) -> Contestant:
     valid = batch.valid
-    return Contestant(partial(rnn_loop, batch), lambda output: output[valid])
+    return Contestant(partial(loop, step, batch), lambda output: output[valid])
 
 
-def rnn_loop(batch: Sequences) -> Array:
-    """Run the masked loop over time, with one input product for all steps and no temporaries."""
+for _name, _step in (("rnn", rnn_step), ("gru", gru_step), ("lstm", lstm_step)):
+    for _operation in (f"{_name}_forward", f"{_name}_step"):
+        contestant(_operation, "NumPy loop")(partial(masked_loop, _step))
+
+
+def loop(step: Callable[..., Array], batch: Sequences) -> Array:
+    """Run the masked loop over time, with one input product for all steps.
+
+    The cell state is not masked: behind its length, no output of a row is looked at.
+    """
     n_rows, steps, width = batch.x.shape
-    bias = batch.bias_ih + batch.bias_hh
     projected = batch.x.reshape(-1, width) @ batch.weight_ih.T
-    projected += bias
+    projected += batch.bias_ih
     projected = projected.reshape(n_rows, steps, -1)
-    output = np.zeros_like(projected)
+    output = np.zeros((n_rows, steps, batch.hidden), batch.x.dtype)
     alive = np.arange(steps)[:, None, None] < batch.lengths[:, None]  # (T, B, 1)
-    h = np.zeros_like(projected[:, 0])
-    new = np.empty_like(h)
+    h, c = np.zeros((2, n_rows, batch.hidden), batch.x.dtype)
+    from_h = np.empty_like(projected[:, 0])
     for t in range(steps):
-        np.matmul(h, batch.weight_hh.T, out=new)
-        new += projected[:, t]
-        np.tanh(new, out=new)
+        np.matmul(h, batch.weight_hh.T, out=from_h)
+        from_h += batch.bias_hh
+        new = step(projected[:, t], from_h, h, c)
         np.copyto(h, new, where=alive[t])
         np.multiply(new, alive[t], out=output[:, t])
     return output

@@ -38,7 +38,8 @@ def recurrent(operator: str, batch: Sequences, threads: int) -> Contestant:
 
 
 for _operator in _GATES:
-    contestant(f"{_operator.lower()}_forward", "ONNX Runtime")(partial(recurrent, _operator))
+    for _kind in ("forward", "step"):
+        contestant(f"{_operator.lower()}_{_kind}", "ONNX Runtime")(partial(recurrent, _operator))
 
 
 def _options(threads: int) -> ort.SessionOptions:

@@ -1,12 +1,12 @@
 """embedrnn itself."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 import embedrnn as er
+from embedrnn import _backend, _check
 from peers import OURS, Contestant, contestant
 from workloads import Array, Bags, Rows, Sequences, in_turn
 
@@ -66,30 +66,63 @@ def gather_int8(rows: Rows, _threads: int) -> Contestant:
 contestant("gather_int8", "float32")(gather_out)
 
 
-@contestant("rnn_forward", OURS)
-@contestant("rnn_padding", OURS)
-def rnn_forward(batch: Sequences, _threads: int) -> Contestant:
-    return _recurrent(er.rnn_forward, batch, batch.lengths)
+# Which of the two backends' cells, and its option.
+_CELLS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "rnn": ("pack_rnn", ("tanh",)),
+    "gru": ("pack_gru", (True,)),
+    "lstm": ("pack_lstm", ()),
+}
 
 
-@contestant("rnn_padding", "all steps valid")
-def rnn_forward_all_valid(batch: Sequences, _threads: int) -> Contestant:
+def recurrent(cell: str, batch: Sequences, _threads: int) -> Contestant:
+    return _recurrent(cell, batch, batch.lengths)
+
+
+def all_valid(cell: str, batch: Sequences, _threads: int) -> Contestant:
     """Run the same batch as if nothing were padding: what skipping the padding is measured by."""
-    return _recurrent(er.rnn_forward, batch, None)
+    return _recurrent(cell, batch, None)
 
 
-@contestant("gru_forward", OURS)
-def gru_forward(batch: Sequences, _threads: int) -> Contestant:
-    return _recurrent(er.gru_forward, batch, batch.lengths)
+def step(cell: str, batch: Sequences, _threads: int) -> Contestant:
+    """Take one step as a layer does, into fresh arrays."""
+    packed, x = _packed(cell, batch), batch.x[:, 0]
+    h, c = np.zeros((2, len(x), batch.hidden), x.dtype)
+    sizes: Any = {"width": x.shape[1], "hidden": batch.hidden, "dtype": x.dtype}
+
+    def run() -> Array:
+        call = _check.step(x, h, c, None, None, **sizes, has_cell_state=cell == "lstm")
+        packed.step(*call)
+        return call.h_out
+
+    return Contestant(run)
 
 
-@contestant("lstm_forward", OURS)
-def lstm_forward(batch: Sequences, _threads: int) -> Contestant:
-    return _recurrent(er.lstm_forward, batch, batch.lengths)
+for _cell in _CELLS:
+    contestant(f"{_cell}_forward", OURS)(partial(recurrent, _cell))
+    contestant(f"{_cell}_step", OURS)(partial(step, _cell))
+    contestant(f"{_cell}_padding", OURS)(partial(recurrent, _cell))
+    contestant(f"{_cell}_padding", "all steps valid")(partial(all_valid, _cell))
 
 
-def _recurrent(cell: Callable[..., Any], batch: Sequences, lengths: Array | None) -> Contestant:
-    weights = (batch.weight_ih, batch.weight_hh, batch.bias_ih, batch.bias_hh)
-    run = partial(cell, batch.x, *weights, lengths=lengths)
+def _recurrent(cell: str, batch: Sequences, lengths: Array | None) -> Contestant:
+    """Walk as a layer does, whose weights are packed once, like those of the other libraries."""
+    packed, (w_ih, w_hh, b_ih, b_hh) = _packed(cell, batch), _weights(batch)
+    gates = len(batch.weight_ih) // batch.hidden
+    c_n = np.empty_like(batch.x, shape=(len(batch.x), batch.hidden)) if cell == "lstm" else None
+
+    def run() -> Array:
+        call = _check.recurrence(batch.x, w_ih, w_hh, b_ih, b_hh, lengths, None, None, gates=gates)
+        packed.forward(call.x, call.lengths, None, None, False, call.buffer, call.h_n, c_n)
+        return call.buffer
+
     valid = batch.valid
-    return Contestant(run, lambda result: result[0][valid])
+    return Contestant(run, lambda output: output[valid])
+
+
+def _packed(cell: str, batch: Sequences) -> Any:
+    pack, option = _CELLS[cell]
+    return getattr(_backend.current(), pack)(*_weights(batch), *option)
+
+
+def _weights(batch: Sequences) -> tuple[Array, Array, Array, Array]:
+    return batch.weight_ih, batch.weight_hh, batch.bias_ih, batch.bias_hh

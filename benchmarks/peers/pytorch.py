@@ -113,7 +113,8 @@ for _operation, _cell in (
     ("lstm_forward", torch.nn.LSTM),
 ):
     contestant(_operation, f"nn.{_cell.__name__} packed")(partial(packed, _cell))
-    contestant(_operation, f"nn.{_cell.__name__} padded")(partial(padded, _cell))
+    for _contest in (_operation, _operation.replace("forward", "step")):
+        contestant(_contest, f"nn.{_cell.__name__} padded")(partial(padded, _cell))
 
 
 def _time_major(batch: Sequences) -> torch.Tensor:
