@@ -30,6 +30,9 @@ constexpr double kFlopsPerStep = 1e9;
 constexpr double kFlopsOfOverhead = 1e3;
 // Bytes of pre-activations in a tile of steps: they are written and read back within L2.
 constexpr std::ptrdiff_t kTileBytes = std::ptrdiff_t{1} << 17;
+// Pairs of a tile at least: what they share is one reading of the input weights, which for wide
+// layers come from L3.
+constexpr std::ptrdiff_t kTilePairs = 48;
 
 template <class T>
 std::vector<Row> rows_by_length(const RecurrenceArgs<T>& args) {
@@ -75,7 +78,7 @@ class RowGroup {
     const std::ptrdiff_t in_cache =
         kTileBytes / std::ptrdiff_t{sizeof(T)} /
         std::max<std::ptrdiff_t>(1, width_ + (copies_x() ? args_.x.width : 0));
-    pairs_ = std::max(size(), std::min(in_cache, steps));
+    pairs_ = std::max(size(), std::min(std::max(in_cache, kTilePairs), steps));
   }
 
   std::size_t scratch_bytes() const {
