@@ -176,14 +176,22 @@ def test_versions_are_equal() -> None:
 
 # --- documentation -----------------------------------------------------------------------------
 
-PUBLIC = [name for name in er.__all__ if callable(getattr(er, name))]
-MODULES = [m.name for m in pkgutil.iter_modules(er.__path__) if not m.name.startswith("_")]
+PUBLIC = [
+    getattr(module, name)
+    for module in (er, er.convert)
+    for name in module.__all__
+    if callable(getattr(module, name))
+]
+MODULES = [
+    module.name.removeprefix("embedrnn.")
+    for module in pkgutil.walk_packages(er.__path__, "embedrnn.")
+    if "._" not in module.name
+]
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_docstrings_have_examples(name: str) -> None:
-    docstring = inspect.getdoc(getattr(er, name)) or ""
-    assert "\nExamples\n--------\n>>> " in docstring
+@pytest.mark.parametrize("thing", PUBLIC, ids=lambda thing: thing.__name__)
+def test_docstrings_have_examples(thing: Any) -> None:
+    assert "\nExamples\n--------\n>>> " in (inspect.getdoc(thing) or "")
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,5 +1,6 @@
 """Embedding gather, scatter-add and recurrent passes over padded sequences, for NumPy arrays."""
 
+from embedrnn import convert
 from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_vjp
 from embedrnn.coalesce import RowGrad, coalesce
 from embedrnn.embedding import gather, scatter_add
@@ -17,6 +18,7 @@ __all__ = [
     "__version__",
     "coalesce",
     "config",
+    "convert",
     "embedding_bag",
     "embedding_bag_vjp",
     "gather",

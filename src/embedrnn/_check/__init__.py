@@ -16,6 +16,12 @@ from embedrnn._check.arrays import (
 )
 from embedrnn._check.bag import bag, bag_gradient, bag_table
 from embedrnn._check.coalesce import coalesce, summed_by_kernels
+from embedrnn._check.convert import (
+    keras_weights,
+    onnx_weights,
+    parameter_names,
+    parameters_of,
+)
 from embedrnn._check.embedding import ScatterAdd, gather, gather_quantized, index_error, scatter_add
 from embedrnn._check.recurrence import recurrence, step
 from embedrnn._numpy.embedding import first_out_of_range
@@ -36,6 +42,10 @@ __all__ = [
     "index_error",
     "is_half",
     "is_plain_matrix",
+    "keras_weights",
+    "onnx_weights",
+    "parameter_names",
+    "parameters_of",
     "recurrence",
     "require_shape",
     "scatter_add",

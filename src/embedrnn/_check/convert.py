@@ -1,0 +1,95 @@
+"""Rules of the layouts that the weights of recurrent layers come in.
+
+A direction is a list of weight_ih, weight_hh and, unless it has none, bias_ih, bias_hh.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from embedrnn._check.arrays import Array, require_shape
+
+_PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+_GATES = (1, 3, 4)
+
+
+def parameter_names(layer: int, suffix: str, bias: bool = True) -> list[str]:
+    """Return the names of one direction's parameters, in the order of a direction."""
+    return [f"{name}_l{layer}{suffix}" for name in _PARAMETERS[: 4 if bias else 2]]
+
+
+def parameters_of(parameters: Mapping[str, npt.ArrayLike], layer: int) -> list[list[Array]]:
+    """Check the parameters of one layer of a stack, and return its directions."""
+    mine = {k for k in parameters if re.fullmatch(rf"\w+_l{layer}(_reverse)?", k)}
+    bias = any(name.startswith("bias") for name in mine)
+    suffixes = ["", "_reverse"] if any(name.endswith("_reverse") for name in mine) else [""]
+    names = [parameter_names(layer, suffix, bias) for suffix in suffixes]
+    missing = [name for direction in names for name in direction if name not in mine]
+    if missing:
+        raise ValueError(f"parameters must have {', '.join(missing)}")
+    extra = sorted(mine.difference(*names))
+    if extra:
+        raise ValueError(f"parameters has {', '.join(extra)}, which other layouts cannot hold")
+    directions = [[np.asarray(parameters[name]) for name in direction] for direction in names]
+    rows, hidden = _recurrent_shape(names[0][1], directions[0][1], transposed=False)
+    inputs = directions[0][0].shape[-1:]
+    shapes = [(rows, *inputs), (rows, hidden), (rows,), (rows,)]
+    for direction, arrays in zip(names, directions, strict=True):
+        for name, array, shape in zip(direction, arrays, shapes, strict=False):
+            require_shape(name, array, shape)
+    return directions
+
+
+def onnx_weights(W: npt.ArrayLike, R: npt.ArrayLike, B: npt.ArrayLike | None) -> list[list[Array]]:
+    """Check the weights of an ONNX node, and return its directions."""
+    w, r = np.asarray(W), np.asarray(R)
+    if w.ndim != 3 or w.shape[0] not in {1, 2}:
+        raise ValueError(f"W must have shape (D, G*H, I) with D 1 or 2, got {w.shape}")
+    if r.ndim != 3:
+        raise ValueError(f"R must have shape (D, G*H, H), got {r.shape}")
+    rows, hidden = _recurrent_shape("R", r, transposed=False)
+    require_shape("R", r, (w.shape[0], rows, hidden))
+    require_shape("W", w, (w.shape[0], rows, w.shape[2]))
+    if B is None:
+        return [list(pair) for pair in zip(w, r, strict=True)]
+    b = np.asarray(B)
+    require_shape("B", b, (w.shape[0], 2 * rows))
+    return [list(four) for four in zip(w, r, b[:, :rows], b[:, rows:], strict=True)]
+
+
+def keras_weights(weights: Sequence[npt.ArrayLike], reset_after: bool) -> list[list[Array]]:
+    """Check the weights of a Keras layer, and return its directions, transposed as ours are."""
+    arrays = [np.asarray(array) for array in weights]
+    if len(arrays) not in {2, 3, 4, 6}:
+        raise ValueError(
+            "weights must be 2 or 3 arrays (kernel, recurrent_kernel, bias), or twice as many of "
+            f"two directions, got {len(arrays)}"
+        )
+    size = len(arrays) // 2 if len(arrays) > 3 else len(arrays)
+    rows, hidden = _recurrent_shape("weights[1]", arrays[1], transposed=True)
+    gru, inputs = rows == 3 * hidden, arrays[0].shape[0] if arrays[0].ndim else 0
+    shapes = [(inputs, rows), (hidden, rows), (2, rows) if gru and reset_after else (rows,)]
+    for position, array in enumerate(arrays):
+        shape = shapes[position % size]
+        if array.shape != shape:
+            why = f" as reset_after is {reset_after}" if gru and position % size == 2 else ""
+            raise ValueError(f"weights[{position}] must have shape {shape}{why}, got {array.shape}")
+    return [
+        [kernel.T, recurrent.T, *(_two_biases(bias[0]) if bias else ())]
+        for kernel, recurrent, *bias in (arrays[:size], arrays[size:])[: len(arrays) // size]
+    ]
+
+
+def _two_biases(bias: Array) -> Sequence[Array]:
+    return list(bias) if bias.ndim == 2 else [bias, np.zeros_like(bias)]
+
+
+def _recurrent_shape(name: str, array: Array, *, transposed: bool) -> tuple[int, int]:
+    """Return the rows G*H and the hidden size H of a recurrent weight, which tells the cell."""
+    shape = array.shape[-2:][::-1] if transposed else array.shape[-2:]
+    if len(shape) == 2 and shape[1] and shape[0] in [gates * shape[1] for gates in _GATES]:
+        return shape
+    expected = "(H, G*H)" if transposed else "(G*H, H)"
+    raise ValueError(f"{name} must have shape {expected} with G 1, 3 or 4, got {array.shape}")
