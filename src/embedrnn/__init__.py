@@ -5,6 +5,7 @@ from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_vjp
 from embedrnn.coalesce import RowGrad, coalesce
 from embedrnn.embedding import gather, scatter_add
 from embedrnn.gru import gru_forward
+from embedrnn.layers import GRU, LSTM, RNN
 from embedrnn.lstm import lstm_forward
 from embedrnn.quantized import QuantizedRows, quantize_rows
 from embedrnn.rnn import rnn_forward
@@ -12,6 +13,9 @@ from embedrnn.runtime import config, get_num_threads, set_num_threads, use_backe
 from embedrnn.version import __version__
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "BagGrads",
     "QuantizedRows",
     "RowGrad",

@@ -11,19 +11,23 @@ from embedrnn._check.arrays import (
     deliver,
     is_half,
     is_plain_matrix,
+    require_output,
     require_shape,
     stored,
 )
 from embedrnn._check.bag import bag, bag_gradient, bag_table
 from embedrnn._check.coalesce import coalesce, summed_by_kernels
-from embedrnn._check.convert import (
-    keras_weights,
-    onnx_weights,
-    parameter_names,
-    parameters_of,
-)
 from embedrnn._check.embedding import ScatterAdd, gather, gather_quantized, index_error, scatter_add
-from embedrnn._check.recurrence import recurrence, step
+from embedrnn._check.layers import (
+    float_dtype,
+    layer_input,
+    lstm_state,
+    new_parameters,
+    operand,
+    parameter_names,
+    size,
+)
+from embedrnn._check.recurrence import lengths_of, recurrence, step
 from embedrnn._numpy.embedding import first_out_of_range
 
 __all__ = [
@@ -37,18 +41,23 @@ __all__ = [
     "coalesce",
     "deliver",
     "first_out_of_range",
+    "float_dtype",
     "gather",
     "gather_quantized",
     "index_error",
     "is_half",
     "is_plain_matrix",
-    "keras_weights",
-    "onnx_weights",
+    "layer_input",
+    "lengths_of",
+    "lstm_state",
+    "new_parameters",
+    "operand",
     "parameter_names",
-    "parameters_of",
     "recurrence",
+    "require_output",
     "require_shape",
     "scatter_add",
+    "size",
     "step",
     "stored",
     "summed_by_kernels",

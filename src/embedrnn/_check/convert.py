@@ -10,14 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn._check.arrays import Array, require_shape
+from embedrnn._check.layers import parameter_names
 
-_PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 _GATES = (1, 3, 4)
-
-
-def parameter_names(layer: int, suffix: str, bias: bool = True) -> list[str]:
-    """Return the names of one direction's parameters, in the order of a direction."""
-    return [f"{name}_l{layer}{suffix}" for name in _PARAMETERS[: 4 if bias else 2]]
 
 
 def parameters_of(parameters: Mapping[str, npt.ArrayLike], layer: int) -> list[list[Array]]:
@@ -25,7 +20,7 @@ def parameters_of(parameters: Mapping[str, npt.ArrayLike], layer: int) -> list[l
     mine = {k for k in parameters if re.fullmatch(rf"\w+_l{layer}(_reverse)?", k)}
     bias = any(name.startswith("bias") for name in mine)
     suffixes = ["", "_reverse"] if any(name.endswith("_reverse") for name in mine) else [""]
-    names = [parameter_names(layer, suffix, bias) for suffix in suffixes]
+    names = [parameter_names(layer, suffix)[: 4 if bias else 2] for suffix in suffixes]
     missing = [name for direction in names for name in direction if name not in mine]
     if missing:
         raise ValueError(f"parameters must have {', '.join(missing)}")

@@ -79,7 +79,7 @@ def recurrence(
         recurrent,
         optional("bias_ih", gates * hidden),
         optional("bias_hh", gates * hidden),
-        None if lengths is None else apart(_lengths(lengths, batch, time), out),
+        None if lengths is None else apart(lengths_of(lengths, batch, time), out),
         optional("h_0", batch, hidden),
         optional("c_0", batch, hidden),
         output if out is None else out,
@@ -88,7 +88,7 @@ def recurrence(
     )
 
 
-def _lengths(lengths: npt.ArrayLike, batch: int, time: int) -> npt.NDArray[np.int64]:
+def lengths_of(lengths: npt.ArrayLike, batch: int, time: int) -> npt.NDArray[np.int64]:
     # A copy of our own: another thread may write to the caller's once it is checked.
     array = np.array(lengths)
     require_shape("lengths", array, (batch,))

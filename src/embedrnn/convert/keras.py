@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn import _check
+from embedrnn._check import convert as _check
 from embedrnn.convert.gates import Array, named, reordered
 
 
