@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn._check.arrays import FLOATS, Array, as_native, require_shape
+from embedrnn._check.arrays import FLOATS, Array
 
 DType = np.dtype[Any]
 
@@ -69,24 +69,26 @@ def new_parameters(
     return {name: np.array(new, old.dtype, order="C") for name, old, new in shared}
 
 
-def operand(name: str, value: npt.ArrayLike, shape: tuple[int, ...], dtype: DType) -> Array:
-    """Check an array to read: the way of good ones is short, for a step takes microseconds."""
-    array = np.asarray(value)
-    if array.shape == shape and array.dtype == dtype and array.flags.aligned:
-        return array
-    require_shape(name, array, shape)
-    if array.dtype.newbyteorder("=") != dtype:
-        raise TypeError(f"{name} must be {dtype} as the layer is, got {array.dtype}")
-    return as_native(array, dtype)
+# A step takes microseconds: good arguments have a short way through the next three.
 
 
 def layer_input(name: str, value: npt.ArrayLike, axes: str, width: int, dtype: DType) -> Array:
     """Check an input of so many features, whose other sizes may be any."""
     array = np.asarray(value)
-    if array.ndim != len(axes) or array.shape[-1] != width:
-        wanted = ", ".join([*axes[:-1], str(width)])
-        raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
-    return operand(name, array, array.shape, dtype)
+    shape = array.shape
+    if len(shape) == len(axes) and shape[-1] == width:
+        good = array.dtype == dtype and array.flags.aligned
+        return array if good else _converted(name, array, dtype)
+    raise ValueError(f"{name} must have shape ({', '.join(axes[:-1])}, {width}), got {shape}")
+
+
+def operand(name: str, value: npt.ArrayLike, shape: tuple[int, ...], dtype: DType) -> Array:
+    """Check an array to read."""
+    array = np.asarray(value)
+    if array.shape == shape:
+        good = array.dtype == dtype and array.flags.aligned
+        return array if good else _converted(name, array, dtype)
+    raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
 
 
 def lstm_state(value: Any, shape: tuple[int, ...], dtype: DType) -> tuple[Array, Array]:
@@ -96,3 +98,9 @@ def lstm_state(value: Any, shape: tuple[int, ...], dtype: DType) -> tuple[Array,
         raise TypeError(f"state must be a tuple (h_0, c_0), got {got}")
     h_0, c_0 = value
     return operand("h_0", h_0, shape, dtype), operand("c_0", c_0, shape, dtype)
+
+
+def _converted(name: str, array: Array, dtype: DType) -> Array:
+    if array.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"{name} must be {dtype} as the layer is, got {array.dtype}")
+    return array.astype(dtype)
