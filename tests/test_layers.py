@@ -532,7 +532,7 @@ def test_a_call_never_mixes_old_and_new_parameters(native: str, cell: str) -> No
     ("layer", "text"),
     [
         (er.RNN(5, 7), "RNN(5, 7)"),
-        (er.RNN(5, 7, 2, nonlinearity="relu"), "RNN(5, 7, num_layers=2, nonlinearity=relu)"),
+        (er.RNN(5, 7, 2, nonlinearity="relu"), "RNN(5, 7, num_layers=2, nonlinearity='relu')"),
         (er.GRU(5, 7, bias=False, reset_after=False), "GRU(5, 7, bias=False, reset_after=False)"),
         (er.LSTM(5, 7, 3, bidirectional=True, dtype="f8"),
          "LSTM(5, 7, num_layers=3, bidirectional=True, dtype=float64)"),

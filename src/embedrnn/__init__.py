@@ -5,7 +5,7 @@ from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_vjp
 from embedrnn.coalesce import RowGrad, coalesce
 from embedrnn.embedding import gather, scatter_add
 from embedrnn.gru import gru_forward
-from embedrnn.layers import GRU, LSTM, RNN
+from embedrnn.layers import GRU, LSTM, RNN, Embedding, EmbeddingBag
 from embedrnn.lstm import lstm_forward
 from embedrnn.quantized import QuantizedRows, quantize_rows
 from embedrnn.rnn import rnn_forward
@@ -17,6 +17,8 @@ __all__ = [
     "LSTM",
     "RNN",
     "BagGrads",
+    "Embedding",
+    "EmbeddingBag",
     "QuantizedRows",
     "RowGrad",
     "__version__",

@@ -14,10 +14,18 @@ from embedrnn._check.arrays import (
     require_output,
     require_shape,
     stored,
+    sum_dtype,
 )
 from embedrnn._check.bag import bag, bag_gradient, bag_table
 from embedrnn._check.coalesce import coalesce, summed_by_kernels
-from embedrnn._check.embedding import ScatterAdd, gather, gather_quantized, index_error, scatter_add
+from embedrnn._check.embedding import (
+    ScatterAdd,
+    gather,
+    gather_quantized,
+    index_error,
+    integer_indices,
+    scatter_add,
+)
 from embedrnn._check.layers import (
     float_dtype,
     layer_input,
@@ -28,6 +36,7 @@ from embedrnn._check.layers import (
     size,
 )
 from embedrnn._check.recurrence import lengths_of, recurrence, step
+from embedrnn._check.table import table_options
 from embedrnn._numpy.embedding import first_out_of_range
 
 __all__ = [
@@ -45,6 +54,7 @@ __all__ = [
     "gather",
     "gather_quantized",
     "index_error",
+    "integer_indices",
     "is_half",
     "is_plain_matrix",
     "layer_input",
@@ -60,5 +70,7 @@ __all__ = [
     "size",
     "step",
     "stored",
+    "sum_dtype",
     "summed_by_kernels",
+    "table_options",
 ]

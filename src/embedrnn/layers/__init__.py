@@ -1,7 +1,9 @@
 """Layers, which hold weights under the names that they have in PyTorch."""
 
+from embedrnn.layers.bag import EmbeddingBag
+from embedrnn.layers.embedding import Embedding
 from embedrnn.layers.gru import GRU
 from embedrnn.layers.lstm import LSTM
 from embedrnn.layers.rnn import RNN
 
-__all__ = ["GRU", "LSTM", "RNN"]
+__all__ = ["GRU", "LSTM", "RNN", "Embedding", "EmbeddingBag"]

@@ -13,6 +13,11 @@ Array = npt.NDArray[Any]
 
 # What the representation leaves out.
 _DEFAULTS = {
+    "padding_idx": None,
+    "max_norm": None,
+    "norm_type": 2.0,
+    "scale_grad_by_freq": False,
+    "include_last_offset": False,
     "num_layers": 1,
     "bias": True,
     "bidirectional": False,
@@ -32,6 +37,18 @@ class Weights:
     def __init__(self, parameters: Mapping[str, Array]) -> None:
         self.parameters = {name: _read_only(array) for name, array in parameters.items()}
         self.packed: dict[ModuleType, Sequence[Any]] = {}  # by backend
+
+    def overwrite(self, name: str, rows: npt.NDArray[np.intp], values: Array) -> None:
+        """Write rows of a parameter in place, which only its layer may do."""
+        owner = self.parameters[name].base
+        if not (isinstance(owner, np.ndarray) and owner.flags.owndata):  # the bytes of a pickle
+            owner = self.parameters[name].copy()
+            self.parameters[name] = _read_only(owner)
+        owner.flags.writeable = True
+        try:
+            owner[rows] = values
+        finally:
+            owner.flags.writeable = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Weights, (self.parameters,)
@@ -116,11 +133,11 @@ class Layer:
 
     def __repr__(self) -> str:
         options = {name: getattr(self, name) for name in self._options}
-        said = [str(value) for name, value in options.items() if name not in _DEFAULTS]
+        said = [str(options[name]) for name in self._options[:2]]
         said += [
-            f"{name}={value}"
-            for name, value in options.items()
-            if name in _DEFAULTS and value != _DEFAULTS[name]
+            f"{name}={value}" if name == "dtype" else f"{name}={value!r}"
+            for name, value in list(options.items())[2:]
+            if name not in _DEFAULTS or value != _DEFAULTS[name]
         ]
         return f"{type(self).__name__}({', '.join(said)})"
 

@@ -1,0 +1,183 @@
+"""The embedding layer."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from embedrnn import _check
+from embedrnn.coalesce import RowGrad, coalesce
+from embedrnn.embedding import gather
+from embedrnn.layers.layer import Array
+from embedrnn.layers.table import Table
+
+
+class Embedding(Table):
+    """A table of embeddings, as `torch.nn.Embedding`.
+
+    Parameters
+    ----------
+    num_embeddings : int
+        Rows of the table, V.
+    embedding_dim : int
+        Columns of the table, D.
+    padding_idx : int, optional
+        A row that has no gradient; a new table has zeros there. Negative ones count from the end.
+        Looked up it is a row as any other.
+    max_norm : float, optional
+        The greatest norm that a row may have: those looked up are scaled down to it, in place,
+        which the arrays that a `state_dict` has given show too.
+    norm_type : float
+        The p of that norm; `numpy.inf` for the greatest magnitude.
+    scale_grad_by_freq : bool
+        Divide each row's gradient by the number of times that it was looked up.
+    dtype : float32, float64, float16 or bfloat16 (of ml_dtypes)
+    rng : seed or numpy.random.Generator, optional
+        Whatever `numpy.random.default_rng` takes; a new table is drawn from the standard normal
+        distribution, as PyTorch's.
+
+    Attributes
+    ----------
+    weight : ndarray, shape (V, D)
+        The table, read-only.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is not an integer or too small, `padding_idx` is no row, `max_norm` or `norm_type`
+        is not positive, or the dtype is another.
+
+    See Also
+    --------
+    embedrnn.gather : The look-up itself.
+    embedrnn.coalesce : Its gradient.
+
+    Examples
+    --------
+    >>> import embedrnn as er
+    >>> layer = er.Embedding(10, 3, padding_idx=0, rng=0)
+    >>> layer([[1, 2], [4, 0]]).shape
+    (2, 2, 3)
+    >>> layer(0)
+    array([0., 0., 0.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        dtype: npt.DTypeLike = np.float32,
+        rng: Any = None,
+    ) -> None:
+        options = _check.table_options(
+            num_embeddings, embedding_dim, padding_idx=padding_idx, max_norm=max_norm,
+            norm_type=norm_type, scale_grad_by_freq=scale_grad_by_freq, dtype=dtype,
+        )  # fmt: skip
+        super().__init__(options, rng)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        weight: npt.ArrayLike,
+        *,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+    ) -> Self:
+        """Return a layer over a table that is there already.
+
+        Parameters
+        ----------
+        weight : array_like, shape (V, D), float32, float64, float16 or bfloat16
+            The table. It is not copied if its rows are in one piece each, so that a `numpy.memmap`
+            may be larger than memory, and what is written to it later shows; with `max_norm` it is.
+        padding_idx, max_norm, norm_type, scale_grad_by_freq
+            As of a new layer, but that the row of `padding_idx` stays as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the dtype or the shape is another, or an option is refused.
+
+        Examples
+        --------
+        >>> import embedrnn as er
+        >>> er.Embedding.from_pretrained([[1.0, 2.0], [3.0, 4.0]])([1, 1])
+        array([[3., 4.],
+               [3., 4.]])
+        """
+        table = _check.bag_table(weight)
+        options = _check.table_options(
+            *table.shape, padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
+            scale_grad_by_freq=scale_grad_by_freq, dtype=table.dtype,
+        )  # fmt: skip
+        return cls._over(table, options)
+
+    def __call__(self, indices: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        """Copy rows of the table.
+
+        Parameters
+        ----------
+        indices : array_like of any integer dtype, shape (...)
+            Negative ones count from the end.
+        out : ndarray, shape ``indices.shape + (D,)``, dtype of the layer, optional
+            Where to put the rows.
+
+        Returns
+        -------
+        ndarray, shape ``indices.shape + (D,)``
+
+        Raises
+        ------
+        IndexError, TypeError, ValueError
+            As `embedrnn.gather`; nothing is written then.
+        """
+        rows: Array = self._looked_up(indices, lambda: gather(self.weight, indices, out=out))
+        return rows
+
+    def vjp(self, indices: npt.ArrayLike) -> tuple[Array, Callable[[npt.ArrayLike], RowGrad]]:
+        """Copy rows of the table, and return its vector-Jacobian product with them.
+
+        Parameters
+        ----------
+        indices : array_like of any integer dtype, shape (...)
+
+        Returns
+        -------
+        output : ndarray, shape ``indices.shape + (D,)``
+        backward : callable
+            ``backward(grad_output)`` takes the gradient of `output`, of its shape and dtype, and
+            returns that of the table as a `RowGrad`: distinct rows, rising, without the padding
+            row, each the sum of its gradients in index order.
+
+        Raises
+        ------
+        IndexError, TypeError, ValueError
+            As a call does.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import embedrnn as er
+        >>> output, backward = er.Embedding(10, 2, padding_idx=0).vjp([7, 0, 7])
+        >>> backward(np.ones((3, 2), np.float32))
+        RowGrad(indices=array([7]), values=array([[2., 2.]], dtype=float32))
+        """
+        ids = np.array(_check.integer_indices(indices))  # which backward reads again
+        output, flat = self(ids), ids.reshape(-1)
+
+        def backward(grad_output: npt.ArrayLike) -> RowGrad:
+            gradient = _check.operand("grad_output", grad_output, output.shape, self.dtype)
+            kept = self._kept(flat)
+            rows = gradient.reshape(flat.size, self.embedding_dim)[kept]
+            grad = coalesce(flat[kept], rows, num_embeddings=self.num_embeddings)
+            return self._by_frequency(grad, flat[kept])
+
+        return output, backward
