@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -223,19 +224,31 @@ def test_a_refused_look_up_renormalises_nothing(backend: str, name: str) -> None
     assert_same_bits(layer.weight, table())
 
 
-def test_threads_renormalise_a_row_once(backend: str) -> None:
-    name = er.config()["backend"]
-    expected = er.Embedding.from_pretrained(np.full((1, 4096), 3.0), max_norm=1.0)([0])
+@both_layers
+def test_threads_renormalise_a_row_once(
+    backend: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = getattr(er, name).from_pretrained
+    expected = make(np.full((1, 7), 3.0), max_norm=1.0)([[0]])
+    layer, chosen = make(np.full((1, 7), 3.0), max_norm=1.0), er.config()["backend"]
+    norm, inside = np.linalg.norm, []
 
-    def work(layer: er.Embedding) -> np.ndarray:
-        with er.use_backend(name):
-            return layer([0, 0])
+    def slow_norm(*args: Any, **kwargs: Any) -> Any:
+        inside.append("in")
+        time.sleep(0.02)  # in which another thread would come in, if it could
+        result = norm(*args, **kwargs)
+        inside.append("out")
+        return result
 
+    def work(_: int) -> np.ndarray:
+        with er.use_backend(chosen):
+            return layer([[0]])
+
+    monkeypatch.setattr(np.linalg, "norm", slow_norm)
     with ThreadPoolExecutor(4) as pool:
-        for _ in range(20):
-            layer = er.Embedding.from_pretrained(np.full((1, 4096), 3.0), max_norm=1.0)
-            for rows in pool.map(work, [layer] * 8):
-                assert_same_bits(rows, expected[[0, 0]])
+        for rows in pool.map(work, range(4)):
+            assert_same_bits(rows, expected)
+    assert inside == ["in", "out"] * 4
 
 
 # --- PyTorch -----------------------------------------------------------------------------------
