@@ -1,7 +1,6 @@
 """Tables of int8 rows."""
 
 import operator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +14,6 @@ _BLOCK = 1 << 20  # elements quantised at a time
 _LEAST_SCALE = np.finfo(np.float32).tiny  # smaller ones have too few bits for 255 steps
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class QuantizedRows:
     """A table of int8 rows with a scale and an offset each, as `quantize_rows` makes it.
 
@@ -38,19 +36,23 @@ class QuantizedRows:
     (array([1., 0.], dtype=float32), array([128.,   2.], dtype=float32))
     """
 
-    rows: npt.NDArray[np.uint8]
-
-    def __post_init__(self) -> None:
-        rows: Any = self.rows
-        fits = isinstance(rows, np.ndarray) and rows.dtype == np.uint8 and rows.ndim == 2
-        if not (fits and rows.shape[1] >= _HEADER and rows.flags.c_contiguous):
+    def __init__(self, rows: npt.NDArray[np.uint8]) -> None:
+        given: Any = rows
+        fits = isinstance(given, np.ndarray) and given.dtype == np.uint8 and given.ndim == 2
+        if not (fits and given.shape[1] >= _HEADER and given.flags.c_contiguous):
             raise ValueError("rows must be a C-contiguous array of uint8, shape (V, 8 + D)")
+        self._rows = rows
 
     def __repr__(self) -> str:
         return f"QuantizedRows(shape={self.shape}, nbytes={self.nbytes})"
 
     def __len__(self) -> int:
         return int(self.rows.shape[0])
+
+    @property
+    def rows(self) -> npt.NDArray[np.uint8]:
+        """Bytes of the table, shape (V, 8 + D)."""
+        return self._rows
 
     @property
     def shape(self) -> tuple[int, int]:
