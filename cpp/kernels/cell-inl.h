@@ -56,11 +56,11 @@ template <class T, int PanelVectors, class Start, class Finish>
 EMBEDRNN_INLINE void recurrent_product(const CellStep<T>& s,
                                        const T* state,
                                        const T* weight,
-                                       std::ptrdiff_t vectors,
+                                       std::ptrdiff_t gates,
                                        const Start& start,
                                        const Finish& finish) {
   for_panels<T, PanelVectors>(
-      weight, vectors, s.hidden, [&](auto v, std::ptrdiff_t first, const T* panel) {
+      weight, s.units, gates, s.hidden, [&](auto v, std::ptrdiff_t first, const T* panel) {
         constexpr int kVectors = decltype(v)::value;
         for_row_blocks<kBlockRows<PanelVectors>>(s.rows, [&](auto r, std::ptrdiff_t row) {
           constexpr int kRows = decltype(r)::value;

@@ -30,12 +30,19 @@ EMBEDRNN_INLINE void for_row_blocks(std::ptrdiff_t m, const Body& body) {
   }
 }
 
-// Calls body(Int<vectors>{}, first vector, panel) for each panel of a packed (vectors, k) matrix.
+// Calls body(Int<vectors>{}, first vector, panel) for each panel of some units of a packed
+// (vectors, k) matrix, `gates` vectors to a unit-vector.
 template <class T, int PanelVectors, class Body>
-EMBEDRNN_INLINE void
-for_panels(const T* weight, std::ptrdiff_t vectors, std::ptrdiff_t k, const Body& body) {
-  for (std::ptrdiff_t first = 0; first < vectors; first += PanelVectors) {
-    const std::ptrdiff_t left = vectors - first;
+EMBEDRNN_INLINE void for_panels(const T* weight,
+                                const UnitRange& units,
+                                std::ptrdiff_t gates,
+                                std::ptrdiff_t k,
+                                const Body& body) {
+  const std::ptrdiff_t begin = units.first * gates, end = units.end * gates;
+  const std::ptrdiff_t panels = (end - begin + PanelVectors - 1) / PanelVectors;
+  for (std::ptrdiff_t i = 0; i < panels; ++i) {
+    const std::ptrdiff_t first = begin + (units.descending ? panels - 1 - i : i) * PanelVectors;
+    const std::ptrdiff_t left = end - first;
     const T* panel = weight + first * k * kLanes<T>;
     with_constant<PanelVectors>(left < PanelVectors ? left : PanelVectors,
                                 [&](auto v) { body(v, first, panel); });
@@ -84,7 +91,7 @@ template <class T, int PanelVectors>
 void affine_panels(const AffineBlock<T>& a) noexcept {
   const std::ptrdiff_t stride = a.vectors * kLanes<T>;
   for_panels<T, PanelVectors>(
-      a.weight, a.vectors, a.k, [&](auto v, std::ptrdiff_t first, const T* panel) {
+      a.weight, a.units, a.gates, a.k, [&](auto v, std::ptrdiff_t first, const T* panel) {
         constexpr int kVectors = decltype(v)::value;
         for_row_blocks<kBlockRows<PanelVectors>>(a.m, [&](auto r, std::ptrdiff_t row) {
           constexpr int kRows = decltype(r)::value;

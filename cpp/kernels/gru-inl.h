@@ -20,7 +20,7 @@ void gru_step(const CellStep<T>& s) noexcept {
       s,
       s.h_prev,
       s.weight_hh,
-      3 * unit_vectors(s),
+      3,
       [&](std::ptrdiff_t row, std::ptrdiff_t first, int j) {
         return j == 2 ? load(s.bias_hh + first / 3 * kLanes<T>)
                       : projected<T, 3>(s, row, first / 3, j);
@@ -44,7 +44,7 @@ void gru_reset_before_step(const CellStep<T>& s) noexcept {
       s,
       s.h_prev,
       s.weight_hh,
-      2 * unit_vectors(s),
+      2,
       [&](std::ptrdiff_t row, std::ptrdiff_t first, int j) {
         return projected<T, 3>(s, row, first / 2 + j / 2, j % 2);
       },
@@ -61,7 +61,7 @@ void gru_reset_before_step(const CellStep<T>& s) noexcept {
       s,
       reset_h,
       s.weight_hh + 2 * unit_vectors(s) * kLanes<T> * s.hidden,
-      unit_vectors(s),
+      1,
       [&](std::ptrdiff_t row, std::ptrdiff_t first, int j) {
         return projected<T, 3>(s, row, first + j, 2);
       },

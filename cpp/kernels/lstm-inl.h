@@ -13,7 +13,7 @@ void lstm_step(const CellStep<T>& s) noexcept {
       s,
       s.h_prev,
       s.weight_hh,
-      4 * unit_vectors(s),
+      4,
       [&](std::ptrdiff_t row, std::ptrdiff_t first, int j) {
         return projected<T, 4>(s, row, first / 4, j);
       },

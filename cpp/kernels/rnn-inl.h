@@ -12,7 +12,7 @@ void rnn_step(const CellStep<T>& s) noexcept {
       s,
       s.h_prev,
       s.weight_hh,
-      unit_vectors(s),
+      1,
       [&](std::ptrdiff_t row, std::ptrdiff_t first, int j) {
         return projected<T, 1>(s, row, first + j, 0);
       },

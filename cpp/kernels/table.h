@@ -141,11 +141,18 @@ struct BagDotBlock {
 // layout.
 constexpr std::ptrdiff_t panel_vectors(std::ptrdiff_t gates) { return gates == 3 ? 3 : 4; }
 
-// out[m] = bias + inputs[m] W, for m rows and all vectors.
+// The unit-vectors that one thread makes, whole panels but at the end of the last.
+struct UnitRange {
+  std::ptrdiff_t first, end;
+  bool descending;  // the panels from the last to the first; no bit depends on it
+};
+
+// out[m] = bias + inputs[m] W, for m rows and the vectors of some units.
 template <class T>
 struct AffineBlock {
   const T* const* inputs;  // m pointers to K elements each
   std::ptrdiff_t m, k, gates, vectors;
+  UnitRange units;
   const T* weight;  // packed
   const T* bias;    // (vectors * lanes)
   T* out;           // (m, vectors * lanes)
@@ -155,6 +162,7 @@ struct AffineBlock {
 template <class T>
 struct CellStep {
   std::ptrdiff_t rows, hidden;
+  UnitRange units;  // the reset-before GRU takes all of them only
   const T*
       weight_hh;  // packed; the reset-before GRU has two, of r and z and of n, one behind the other
   const T* bias_hh;    // one state row: the recurrent bias of n in the reset-after GRU

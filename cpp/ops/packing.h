@@ -12,7 +12,16 @@ struct Packing {
   std::ptrdiff_t gates, hidden, lanes;
 
   std::ptrdiff_t panel() const { return kernels::panel_vectors(gates); }
-  std::ptrdiff_t vectors() const { return gates * ((hidden + lanes - 1) / lanes); }
+  std::ptrdiff_t unit_vectors() const { return (hidden + lanes - 1) / lanes; }
+  std::ptrdiff_t vectors() const { return gates * unit_vectors(); }
+  std::ptrdiff_t panels() const { return (vectors() + panel() - 1) / panel(); }
+
+  // The share of one of `size` threads: whole panels.
+  kernels::UnitRange units(std::ptrdiff_t rank, std::ptrdiff_t size) const {
+    const std::ptrdiff_t per_panel = panel() / gates;
+    const auto start = [&](std::ptrdiff_t r) { return r * panels() / size * per_panel; };
+    return {start(rank), std::min(unit_vectors(), start(rank + 1)), false};
+  }
   std::ptrdiff_t width() const {
     return vectors() * lanes;
   }  // of a packed bias, and of a row of pre-activations

@@ -8,6 +8,12 @@
 
 namespace embedrnn::ops {
 
+// About 80 us of arithmetic: less is not worth a second thread.
+inline constexpr double kFlopsPerThread = 8e6;
+// Rows that keep the arithmetic of a thread busy while it reads the weights of a step. With fewer
+// the reading is what takes time, and threads that share it gain more than threads with rows apart.
+inline constexpr std::ptrdiff_t kRowsPerThread = 3;
+
 template <class T>
 struct RecurrenceArgs {
   SequenceView<const T> x;                // (B, T, I)
@@ -24,8 +30,8 @@ template <class T>
 struct StepArgs {
   MatrixView<const T> x;     // (B, I)
   MatrixView<const T> h, c;  // (B, H): the state before; c has no data but for the LSTM
-  MatrixView<T> h_out;       // (B, H): the state behind, which is the output; may be h itself
-  MatrixView<T> c_out;       // (B, H); may be c itself
+  MatrixView<T> h_out;       // (B, H): the state behind, which is the output
+  MatrixView<T> c_out;       // (B, H), apart from h_out; both may overlap what is read
 };
 
 // The weights of a cell of G gates, as the caller has them.

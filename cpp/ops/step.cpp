@@ -1,4 +1,5 @@
-// One time step. Rows are independent, so each thread takes a range of them, as in a walk.
+// One time step. Threads share the rows, or where those are few, the units; states are copied in
+// and out, so that outputs may overlap inputs.
 #include <algorithm>
 
 #include "ops/recurrence.h"
@@ -7,15 +8,12 @@
 namespace embedrnn::ops {
 namespace {
 
-// About 200 us of arithmetic: less is not worth a second thread.
-constexpr double kFlopsPerThread = 2e7;
-
-// The rows of one thread: the state padded to whole vectors, and what the kernels write.
+// What a step needs beside the packed weights.
 template <class T>
-class StepRows {
+class StepMemory {
  public:
-  StepRows(const StepArgs<T>& args, const Cell<T>& cell, std::ptrdiff_t first, std::ptrdiff_t end)
-      : args_(args), cell_(cell), first_(first), rows_(end - first), width_(cell.packing.width()),
+  StepMemory(const StepArgs<T>& args, const Cell<T>& cell)
+      : args_(args), cell_(cell), rows_(args.h_out.rows), width_(cell.packing.width()),
         state_(width_ / cell.packing.gates) {}
 
   std::size_t scratch_bytes() const {
@@ -27,8 +25,7 @@ class StepRows {
            runtime::scratch_bytes<T>(copies_x() ? rows_ : 0, args_.x.cols);
   }
 
-  // All that the caller gave is read before the first result is written.
-  void run(std::byte* scratch) {
+  void load(std::byte* scratch) {
     carve(scratch);
     for (std::ptrdiff_t r = 0; r < rows_; ++r) {
       load_state(args_.h, r, h_prev_);
@@ -36,17 +33,34 @@ class StepRows {
       inputs_[r] = input_row(r);
       outputs_[r] = h_next_ + r * state_;
     }
-    project();
-    cell_.step({.rows = rows_,
+  }
+
+  // Makes some units of the rows [first, end).
+  void run(std::ptrdiff_t first, std::ptrdiff_t end, const kernels::UnitRange& units) const {
+    const std::ptrdiff_t state = first * state_;
+    cell_.affine({.inputs = inputs_ + first,
+                  .m = end - first,
+                  .k = args_.x.cols,
+                  .gates = cell_.packing.gates,
+                  .vectors = cell_.packing.vectors(),
+                  .units = units,
+                  .weight = cell_.weight_ih,
+                  .bias = cell_.bias,
+                  .out = projected_ + first * width_});
+    cell_.step({.rows = end - first,
                 .hidden = hidden(),
+                .units = units,
                 .weight_hh = cell_.weight_hh,
                 .bias_hh = cell_.bias_hh,
-                .projected = projected_,
-                .h_prev = h_prev_,
-                .h_next = h_next_,
-                .c = c_,
-                .scratch = step_scratch_,
-                .output = outputs_});
+                .projected = projected_ + first * width_,
+                .h_prev = h_prev_ + state,
+                .h_next = h_next_ + state,
+                .c = c_ + (has_cell_state() ? state : 0),
+                .scratch = step_scratch_ + (cell_.needs_scratch ? 2 * state : 0),
+                .output = outputs_ + first});
+  }
+
+  void store() const {
     for (std::ptrdiff_t r = 0; r < rows_; ++r) {
       store_state(h_next_, r, args_.h_out);
       if (has_cell_state()) store_state(c_, r, args_.c_out);
@@ -72,35 +86,24 @@ class StepRows {
 
   void load_state(const MatrixView<const T>& from, std::ptrdiff_t r, T* to) const {
     to += r * state_;
-    for (std::ptrdiff_t u = 0; u < hidden(); ++u) to[u] = from(first_ + r, u);
+    for (std::ptrdiff_t u = 0; u < hidden(); ++u) to[u] = from(r, u);
     std::fill(to + hidden(), to + state_, T{0});
   }
 
   void store_state(const T* from, std::ptrdiff_t r, const MatrixView<T>& to) const {
-    for (std::ptrdiff_t u = 0; u < hidden(); ++u) to(first_ + r, u) = from[r * state_ + u];
+    for (std::ptrdiff_t u = 0; u < hidden(); ++u) to(r, u) = from[r * state_ + u];
   }
 
   const T* input_row(std::ptrdiff_t r) const {
-    if (!copies_x()) return &args_.x(first_ + r, 0);
+    if (!copies_x()) return args_.x.data + r * args_.x.row_stride;
     T* const copy = x_copy_ + r * args_.x.cols;
-    for (std::ptrdiff_t i = 0; i < args_.x.cols; ++i) copy[i] = args_.x(first_ + r, i);
+    for (std::ptrdiff_t i = 0; i < args_.x.cols; ++i) copy[i] = args_.x(r, i);
     return copy;
-  }
-
-  void project() const {
-    cell_.affine({.inputs = inputs_,
-                  .m = rows_,
-                  .k = args_.x.cols,
-                  .gates = cell_.packing.gates,
-                  .vectors = cell_.packing.vectors(),
-                  .weight = cell_.weight_ih,
-                  .bias = cell_.bias,
-                  .out = projected_});
   }
 
   const StepArgs<T>& args_;
   const Cell<T>& cell_;
-  std::ptrdiff_t first_, rows_, width_, state_;
+  std::ptrdiff_t rows_, width_, state_;
   T *h_prev_ = nullptr, *h_next_ = nullptr, *c_ = nullptr;  // (rows, state)
   T* step_scratch_ = nullptr;                               // (rows, 2 states)
   T* projected_ = nullptr;                                  // (rows, width)
@@ -113,24 +116,26 @@ class StepRows {
 
 template <class T>
 void run_step(const StepArgs<T>& args, const Cell<T>& cell, runtime::KeptScratch& kept) {
+  const Packing& packing = cell.packing;
   const std::ptrdiff_t rows = args.h_out.rows;
-  const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(cell.packing.width()) *
+  const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(packing.width()) *
                        static_cast<double>(args.x.cols + args.h_out.cols);
-  const auto worth = static_cast<std::ptrdiff_t>(flops / kFlopsPerThread);
-  const std::ptrdiff_t groups = std::clamp<std::ptrdiff_t>(
-      worth,
-      1,
-      std::min<std::ptrdiff_t>(std::max<std::ptrdiff_t>(rows, 1), runtime::num_threads()));
-  const std::ptrdiff_t share = (rows + groups - 1) / groups;
-  const auto group = [&](std::int64_t g) {
-    const std::ptrdiff_t first = std::min(rows, static_cast<std::ptrdiff_t>(g) * share);
-    return StepRows<T>(args, cell, first, std::min(rows, first + share));
-  };
-  const std::size_t bytes = group(0).scratch_bytes();
-  kept.with(static_cast<std::size_t>(groups) * bytes, [&](std::byte* scratch) {
-    runtime::parallel_for(groups, [&](std::int64_t g) {
-      group(g).run(scratch + static_cast<std::size_t>(g) * bytes);
+  const auto worth = static_cast<std::ptrdiff_t>(
+      std::clamp(flops / kFlopsPerThread, 1.0, static_cast<double>(runtime::num_threads())));
+  const bool share_units = rows < kRowsPerThread * worth && !cell.needs_scratch;
+  const std::ptrdiff_t threads =
+      std::min(worth, std::max<std::ptrdiff_t>(1, share_units ? packing.panels() : rows));
+  StepMemory<T> memory(args, cell);
+  kept.with(memory.scratch_bytes(), [&](std::byte* scratch) {
+    memory.load(scratch);
+    runtime::parallel_for(threads, [&](std::int64_t thread) {
+      if (share_units) {
+        memory.run(0, rows, packing.units(thread, threads));
+      } else {
+        memory.run(rows * thread / threads, rows * (thread + 1) / threads, packing.units(0, 1));
+      }
     });
+    memory.store();
   });
 }
 

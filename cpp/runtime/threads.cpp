@@ -18,6 +18,8 @@
 #include <sched.h>
 #endif
 
+#include "runtime/pause.h"
+
 namespace embedrnn::runtime {
 namespace {
 
@@ -28,14 +30,6 @@ constexpr auto kPollInterval = std::chrono::milliseconds(20);
 // About 20 us: a worker that waits longer sleeps. Spinning for ever fights with BLAS threads for
 // the same cores: a matrix product and a small job in turn took 50 times as long.
 constexpr int kSpins = 1000;
-
-void pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
 
 std::atomic<bool (*)()> interrupt_poll{nullptr};
 thread_local Clock::time_point last_poll{};

@@ -48,7 +48,7 @@ class PackedCell:
     def step(
         self, x_t: Array, h: Array, c: Array | None, h_out: Array, c_out: Array | None
     ) -> None:
-        """Fill h_out and c_out, which may be h and c themselves, with the state a step later."""
+        """Fill h_out and c_out, which may overlap the inputs, with the state a step later."""
         new = self._advance(x_t, (h,) if c is None else (h, c))
         for out, value in zip((h_out, c_out), new, strict=False):
             if out is not None:
