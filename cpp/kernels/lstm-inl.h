@@ -20,11 +20,11 @@ void lstm_step(const CellStep<T>& s) noexcept {
       [&](const Tile<T>& tile) __attribute__((noinline)) {
         const std::ptrdiff_t v = tile.first_vector, u = v / 4;
         for (std::ptrdiff_t row = tile.first_row; row < tile.first_row + tile.rows; ++row) {
-          const Vec<T> i = sigmoid<T>(tile(row, v)), f = sigmoid<T>(tile(row, v + 1));
-          const Vec<T> g = tanh<T>(tile(row, v + 2)), o = sigmoid<T>(tile(row, v + 3));
-          const Vec<T> c = f * load(s.c + at(s, row, u)) + i * g;
+          const Vec<T> f = sigmoid<T>(tile(row, v + 1));
+          const Vec<T> i_g = sigmoid_times_tanh<T>(tile(row, v), tile(row, v + 2));
+          const Vec<T> c = f * load(s.c + at(s, row, u)) + i_g;
           store(s.c + at(s, row, u), c);
-          emit(s, row, u, o * tanh<T>(c));
+          emit(s, row, u, sigmoid_times_tanh<T>(tile(row, v + 3), c));
         }
       });
 }
