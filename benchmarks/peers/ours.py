@@ -105,15 +105,17 @@ for _cell in _CELLS:
 
 
 def _recurrent(cell: str, batch: Sequences, lengths: Array | None) -> Contestant:
-    """Walk as a layer does, whose weights are packed once, like those of the other libraries."""
-    packed, (w_ih, w_hh, b_ih, b_hh) = _packed(cell, batch), _weights(batch)
-    gates = len(batch.weight_ih) // batch.hidden
-    c_n = np.empty_like(batch.x, shape=(len(batch.x), batch.hidden)) if cell == "lstm" else None
+    """Walk as a layer does: weights packed once, like those of the others, and fresh outputs."""
+    packed, shape = _packed(cell, batch), (*batch.x.shape[:2], batch.hidden)
+    dtype = batch.x.dtype
 
     def run() -> Array:
-        call = _check.recurrence(batch.x, w_ih, w_hh, b_ih, b_hh, lengths, None, None, gates=gates)
-        packed.forward(call.x, call.lengths, None, None, False, call.buffer, call.h_n, c_n)
-        return call.buffer
+        if lengths is not None and (lengths.min() < 0 or lengths.max() > shape[1]):
+            raise ValueError("lengths must be between 0 and T")
+        output, h_n = np.empty(shape, dtype), np.empty(shape[::2], dtype)
+        c_n = np.empty_like(h_n) if cell == "lstm" else None
+        packed.forward(batch.x, lengths, None, None, False, output, h_n, c_n)
+        return output
 
     valid = batch.valid
     return Contestant(run, lambda output: output[valid])
@@ -121,8 +123,5 @@ def _recurrent(cell: str, batch: Sequences, lengths: Array | None) -> Contestant
 
 def _packed(cell: str, batch: Sequences) -> Any:
     pack, option = _CELLS[cell]
-    return getattr(_backend.current(), pack)(*_weights(batch), *option)
-
-
-def _weights(batch: Sequences) -> tuple[Array, Array, Array, Array]:
-    return batch.weight_ih, batch.weight_hh, batch.bias_ih, batch.bias_hh
+    weights = batch.weight_ih, batch.weight_hh, batch.bias_ih, batch.bias_hh
+    return getattr(_backend.current(), pack)(*weights, *option)

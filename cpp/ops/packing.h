@@ -40,13 +40,15 @@ struct Packing {
 template <class T>
 void pack_weight(const Packing& packing, const MatrixView<const T>& weight, T* packed) {
   constexpr std::ptrdiff_t kTile =
-      16;  // columns read of one row at a time, so that reads and writes both stay in L1
+      64;  // columns read of one row at a time, so that reads and writes both stay in L1
   const std::ptrdiff_t vectors = packing.vectors(), lanes = packing.lanes;
-  std::fill_n(packed, packing.elements(weight.cols), T{0});
   for (std::ptrdiff_t v = 0; v < vectors; ++v) {
     const std::ptrdiff_t panel = v / packing.panel() * packing.panel();
     const std::ptrdiff_t k_stride = std::min(packing.panel(), vectors - panel) * lanes;
     T* const to = packed + panel * lanes * weight.cols + (v - panel) * lanes;
+    for (std::ptrdiff_t k = 0; packing.rows(v) < lanes && k < weight.cols; ++k) {
+      std::fill_n(to + k * k_stride, lanes, T{0});
+    }
     for (std::ptrdiff_t tile = 0; tile < weight.cols; tile += kTile) {
       const std::ptrdiff_t end = std::min(tile + kTile, weight.cols);
       for (std::ptrdiff_t lane = 0; lane < packing.rows(v); ++lane) {

@@ -49,7 +49,7 @@ def recurrence(
     sequence = np.asarray(x)
     if sequence.ndim != 3:
         raise ValueError(f"x must have shape (B, T, I), got {sequence.shape}")
-    dtype = sequence.dtype.newbyteorder("=")
+    dtype = sequence.dtype if sequence.dtype.isnative else sequence.dtype.newbyteorder("=")
     if dtype not in FLOATS:
         raise TypeError(f"x must be float32 or float64, got {sequence.dtype}")
     batch, time, width = sequence.shape
@@ -57,7 +57,7 @@ def recurrence(
     given = {"weight_ih": np.asarray(weight_ih), "weight_hh": np.asarray(weight_hh)}
     given |= {name: np.asarray(value) for name, value in options.items() if value is not None}
     for name, array in given.items():
-        if array.dtype.newbyteorder("=") != dtype:
+        if array.dtype is not dtype and array.dtype.newbyteorder("=") != dtype:
             raise TypeError(f"{name} must be {dtype} as x is, got {array.dtype}")
     hidden = given["weight_hh"].shape[0] // gates if given["weight_hh"].ndim else 0
 
