@@ -14,6 +14,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+import embedrnn as er
+
 _PROT_NONE = 0
 
 # --- backends ----------------------------------------------------------------------------------
@@ -223,6 +225,29 @@ class RnnCase:
         return arguments | {"lengths": lengths}
 
 
+# The cells, and the gates of each.
+GATES = {"rnn_tanh": 1, "rnn_relu": 1, "gru": 3, "gru_reset_before": 3, "lstm": 4}
+
+
+def cell_arguments(case: RnnCase, dtype: Any, cell: str) -> dict[str, Any]:
+    """Return the arguments of the case with the weights of every gate, and a cell state."""
+    arguments = case.arguments(dtype, gates=GATES[cell])
+    if cell == "lstm" and "h_0" in arguments:
+        arguments["c_0"] = arguments["h_0"][::-1].copy()
+    return arguments
+
+
+def run_cell(cell: str, arguments: dict[str, Any], **options: Any) -> list[np.ndarray]:
+    """Return the output and the final states of the function of a cell."""
+    if cell == "lstm":
+        output, states = er.lstm_forward(**arguments, **options)
+        return [output, *states]
+    if cell.startswith("rnn"):
+        nonlinearity: Any = cell.removeprefix("rnn_")
+        return [*er.rnn_forward(**arguments, nonlinearity=nonlinearity, **options)]
+    return [*er.gru_forward(**arguments, reset_after=cell == "gru", **options)]
+
+
 def padding(lengths: np.ndarray | None, batch: int, steps: int) -> np.ndarray:
     """True at the steps (B, T) that belong to no sequence."""
     if lengths is None:
@@ -250,6 +275,19 @@ RNN_CASES = (
     RnnCase("long", 2, 40, 31, 64),
     RnnCase("tall", 37, 3, 15, 100),
     TILED,
+)
+
+
+# What other libraries are asked for too: they refuse empty sequences.
+ORACLE_CASES = (
+    RnnCase("full", 4, 7, 5, 17, "no_lengths"),
+    RnnCase("no_bias", 4, 7, 5, 17, "no_lengths", ("h_0",)),
+    RnnCase("no_state", 4, 7, 5, 17, "no_lengths", ("bias_ih", "bias_hh")),
+    RnnCase("one_step", 6, 1, 3, 33, "no_lengths"),
+    RnnCase("lengths", 9, 8, 16, 33),
+    RnnCase("descending", 9, 8, 3, 5, "descending"),
+    RnnCase("one_long", 9, 8, 3, 5, "one_long"),
+    RnnCase("wide", 7, 9, 100, 130),
 )
 
 

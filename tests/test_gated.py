@@ -6,32 +6,24 @@ import numpy as np
 import pytest
 
 import embedrnn as er
-from cases import LAYOUTS, RNN_CASES, RnnCase, assert_same_bits, padding
+from cases import (
+    GATES,
+    LAYOUTS,
+    RNN_CASES,
+    RnnCase,
+    assert_same_bits,
+    cell_arguments,
+    padding,
+    run_cell,
+)
 
 CELLS = ("gru", "gru_reset_before", "lstm")
-GATES = {"gru": 3, "gru_reset_before": 3, "lstm": 4}
 # Units in the last place of 1; the worst error seen was 4.
 TOLERANCE = 16
 
 each_cell = pytest.mark.parametrize("cell", CELLS)
 each_case = pytest.mark.parametrize("case", RNN_CASES, ids=str)
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
-
-
-def arguments_of(case: RnnCase, dtype: Any, cell: str) -> dict[str, Any]:
-    """Return the arguments of the case with the weights of every gate, and a cell state."""
-    arguments = case.arguments(dtype, gates=GATES[cell])
-    if cell == "lstm" and "h_0" in arguments:
-        arguments["c_0"] = arguments["h_0"][::-1].copy()
-    return arguments
-
-
-def forward(cell: str, arguments: dict[str, Any], **options: Any) -> list[np.ndarray]:
-    """Return the output and the final states."""
-    if cell == "lstm":
-        output, states = er.lstm_forward(**arguments, **options)
-        return [output, *states]
-    return [*er.gru_forward(**arguments, reset_after=cell == "gru", **options)]
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -77,8 +69,8 @@ def reference(cell: str, arguments: dict[str, Any], reverse: bool) -> list[np.nd
 def test_equals_the_definition(
     backend: str, dtype: Any, cell: str, case: RnnCase, reverse: bool
 ) -> None:
-    arguments = arguments_of(case, dtype, cell)
-    results = forward(cell, arguments, reverse=reverse)
+    arguments = cell_arguments(case, dtype, cell)
+    results = run_cell(cell, arguments, reverse=reverse)
     for actual, expected in zip(results, reference(cell, arguments, reverse), strict=True):
         assert actual.dtype == dtype
         tolerance = TOLERANCE * np.finfo(dtype).eps
@@ -109,13 +101,13 @@ def test_lstm_by_hand(backend: str, dtype: Any) -> None:
 def test_a_row_alone_has_the_bits_of_the_row_in_a_batch(
     native: str, dtype: Any, cell: str, reverse: bool
 ) -> None:
-    arguments = arguments_of(RnnCase("rows", 14, 9, 21, 37), dtype, cell)
-    together = forward(cell, arguments, reverse=reverse)
+    arguments = cell_arguments(RnnCase("rows", 14, 9, 21, 37), dtype, cell)
+    together = run_cell(cell, arguments, reverse=reverse)
     per_row = {"x", "h_0", "c_0"} & arguments.keys()
     for b, length in enumerate(arguments["lengths"]):
         alone = arguments | {name: arguments[name][b : b + 1] for name in per_row}
         alone |= {"x": alone["x"][:, :length], "lengths": None}
-        output, *states = forward(cell, alone, reverse=reverse)
+        output, *states = run_cell(cell, alone, reverse=reverse)
         assert_same_bits(output[0], together[0][b, :length])
         for state, expected in zip(states, together[1:], strict=True):
             assert_same_bits(state[0], expected[b])
@@ -123,7 +115,7 @@ def test_a_row_alone_has_the_bits_of_the_row_in_a_batch(
 
 @each_cell
 def test_thread_counts_and_isas_with_fma_give_the_same_bits(core: Any, cell: str) -> None:
-    arguments = arguments_of(RnnCase("threaded", 48, 30, 96, 100), np.float32, cell)
+    arguments = cell_arguments(RnnCase("threaded", 48, 30, 96, 100), np.float32, cell)
     threads, isa = core.get_num_threads(), core.get_isa()
     results = []
     try:
@@ -131,7 +123,7 @@ def test_thread_counts_and_isas_with_fma_give_the_same_bits(core: Any, cell: str
             core.set_isa(name)
             for count in (1, 2, 3, 8):
                 core.set_num_threads(count)
-                results.append(forward(cell, arguments))
+                results.append(run_cell(cell, arguments))
     finally:
         core.set_num_threads(threads)
         core.set_isa(isa)
@@ -143,21 +135,21 @@ def test_thread_counts_and_isas_with_fma_give_the_same_bits(core: Any, cell: str
 @each_cell
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts_of_every_argument(native: str, cell: str, layout: str) -> None:
-    arguments = arguments_of(RnnCase("layouts", 5, 6, 7, 19), np.float32, cell)
+    arguments = cell_arguments(RnnCase("layouts", 5, 6, 7, 19), np.float32, cell)
     moved = {name: LAYOUTS[layout](array) for name, array in arguments.items()}
     plain = {name: array.astype(array.dtype.newbyteorder("=")) for name, array in moved.items()}
     plain = {name: np.ascontiguousarray(array) for name, array in plain.items()}
     out = np.full((19, 6, 5), 7, np.float32).T
-    results = forward(cell, moved, out=out)
+    results = run_cell(cell, moved, out=out)
     assert results[0] is out
-    for actual, expected in zip(results, forward(cell, plain), strict=True):
+    for actual, expected in zip(results, run_cell(cell, plain), strict=True):
         assert_same_bits(np.ascontiguousarray(actual), expected)
 
 
 @each_cell
 @pytest.mark.parametrize("name", ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "h_0", "c_0"])
 def test_shapes_of_the_gates_are_checked(backend: str, cell: str, name: str) -> None:
-    arguments = arguments_of(RnnCase("refused", 3, 4, 5, 6), np.float32, cell)
+    arguments = cell_arguments(RnnCase("refused", 3, 4, 5, 6), np.float32, cell)
     if name not in arguments:
         pytest.skip("only the LSTM has a cell state")
     out = np.full((3, 4, 6), 7, np.float32)
@@ -166,5 +158,5 @@ def test_shapes_of_the_gates_are_checked(backend: str, cell: str, name: str) -> 
         (arguments[name].astype(np.float64), TypeError),
     ):
         with pytest.raises(error, match=f"^{name} must "):
-            forward(cell, arguments | {name: bad}, out=out)
+            run_cell(cell, arguments | {name: bad}, out=out)
     assert (out == 7).all()

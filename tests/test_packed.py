@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import embedrnn as er
-from cases import RNN_CASES, RnnCase, assert_same_bits
+from cases import GATES, RNN_CASES, RnnCase, assert_same_bits, cell_arguments, run_cell
 from embedrnn import _backend, _check
 
-GATES = {"rnn_tanh": 1, "rnn_relu": 1, "gru": 3, "gru_reset_before": 3, "lstm": 4}
 each_cell = pytest.mark.parametrize("cell", GATES)
 # Vectors that are full and not, one row and more than a register block, weights beyond L1 and L2.
 SHAPES = (
@@ -49,22 +48,6 @@ def forward(
     return [output, *states]
 
 
-def functional(cell: str, arguments: dict[str, Any]) -> list[np.ndarray]:
-    if cell == "lstm":
-        output, states = er.lstm_forward(**arguments)
-        return [output, *states]
-    if cell.startswith("rnn"):
-        return [*er.rnn_forward(**arguments, nonlinearity=cell.removeprefix("rnn_"))]  # type: ignore[arg-type]
-    return [*er.gru_forward(**arguments, reset_after=cell == "gru")]
-
-
-def arguments_of(case: RnnCase, dtype: Any, cell: str) -> dict[str, Any]:
-    arguments = case.arguments(dtype, gates=GATES[cell])
-    if cell == "lstm" and "h_0" in arguments:
-        arguments["c_0"] = arguments["h_0"][::-1].copy()
-    return arguments
-
-
 def assert_steps(backend: str, actual: np.ndarray, expected: np.ndarray) -> None:
     """Demand equal bits of the compiled core; a BLAS product depends on the shape."""
     if backend != "numpy":
@@ -79,11 +62,11 @@ def assert_steps(backend: str, actual: np.ndarray, expected: np.ndarray) -> None
 def test_a_packed_cell_gives_what_the_function_gives(
     backend: str, dtype: Any, cell: str, case: RnnCase
 ) -> None:
-    arguments = arguments_of(case, dtype, cell)
+    arguments = cell_arguments(case, dtype, cell)
     packed = pack(cell, arguments)
     for _ in range(2):
         results = forward(packed, cell, arguments)
-        for actual, expected in zip(results, functional(cell, arguments), strict=True):
+        for actual, expected in zip(results, run_cell(cell, arguments), strict=True):
             assert_same_bits(actual, expected)
 
 
@@ -93,7 +76,7 @@ def test_steps_give_what_a_walk_gives(
     backend: str, dtype: Any, cell: str, batch: int, inputs: int, hidden: int
 ) -> None:
     steps = 5
-    arguments = arguments_of(RnnCase("", batch, steps, inputs, hidden, "no_lengths"), dtype, cell)
+    arguments = cell_arguments(RnnCase("", batch, steps, inputs, hidden, "no_lengths"), dtype, cell)
     packed = pack(cell, arguments)
     output, *last = forward(packed, cell, arguments)
     h, c = arguments["h_0"].copy(), arguments["c_0"].copy() if cell == "lstm" else None
@@ -113,7 +96,7 @@ def test_steps_give_what_a_walk_gives(
 def test_a_row_has_the_bits_alone_that_it_has_in_a_batch(
     native: str, dtype: Any, cell: str
 ) -> None:
-    arguments = arguments_of(RnnCase("", 41, 1, 37, 83, "no_lengths"), dtype, cell)
+    arguments = cell_arguments(RnnCase("", 41, 1, 37, 83, "no_lengths"), dtype, cell)
     packed, x = pack(cell, arguments), arguments["x"][:, 0]
     h, c = arguments["h_0"], arguments.get("c_0")
     together, c_together = np.empty_like(h), None if c is None else np.empty_like(c)
@@ -143,7 +126,7 @@ def test_threads_that_share_units_do_not_show(
     native: str, core: Any, cell: str, case: RnnCase, reverse: bool
 ) -> None:
     core.set_isa(native)
-    arguments = arguments_of(case, np.float32, cell)
+    arguments = cell_arguments(case, np.float32, cell)
     packed = pack(cell, arguments)
     core.set_num_threads(1)
     expected = forward(packed, cell, arguments, reverse)
@@ -159,7 +142,7 @@ def test_threads_that_share_units_do_not_show(
 
 @each_cell
 def test_strides_of_a_step(backend: str, dtype: Any, cell: str) -> None:
-    arguments = arguments_of(RnnCase("", 5, 1, 7, 19, "no_lengths"), dtype, cell)
+    arguments = cell_arguments(RnnCase("", 5, 1, 7, 19, "no_lengths"), dtype, cell)
     packed, x = pack(cell, arguments), arguments["x"][:, 0]
     h, c = arguments["h_0"], arguments.get("c_0")
     wanted, c_wanted = np.empty_like(h), None if c is None else np.empty_like(c)
@@ -176,8 +159,19 @@ def test_strides_of_a_step(backend: str, dtype: Any, cell: str) -> None:
 
 
 @each_cell
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_float64_equals_the_specification(native: str, cell: str, reverse: bool) -> None:
+    arguments = cell_arguments(RnnCase("", 9, 60, 130, 200), np.float64, cell)
+    results = run_cell(cell, arguments, reverse=reverse)
+    with er.use_backend("numpy"):
+        expected = run_cell(cell, arguments, reverse=reverse)
+    for actual, wanted in zip(results, expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-12, atol=1e-13)
+
+
+@each_cell
 def test_the_weights_are_copied(backend: str, dtype: Any, cell: str) -> None:
-    arguments = arguments_of(RnnCase("", 3, 4, 5, 17), dtype, cell)
+    arguments = cell_arguments(RnnCase("", 3, 4, 5, 17), dtype, cell)
     packed = pack(cell, arguments)
     expected = forward(packed, cell, arguments)
     for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
@@ -188,7 +182,7 @@ def test_the_weights_are_copied(backend: str, dtype: Any, cell: str) -> None:
 
 @each_cell
 def test_a_packed_cell_outlives_a_change_of_the_isa(core: Any, dtype: Any, cell: str) -> None:
-    arguments = arguments_of(RnnCase("", 3, 4, 5, 19), dtype, cell)
+    arguments = cell_arguments(RnnCase("", 3, 4, 5, 19), dtype, cell)
     for packed_for in core.isas():
         core.set_isa(packed_for)
         packed = pack(cell, arguments)
@@ -217,7 +211,7 @@ def test_a_step_without_states_or_outputs_gets_them() -> None:
 
 @each_cell
 def test_a_step_may_write_over_what_it_reads(backend: str, dtype: Any, cell: str) -> None:
-    arguments = arguments_of(RnnCase("", 5, 1, 17, 19, "no_lengths"), dtype, cell)
+    arguments = cell_arguments(RnnCase("", 5, 1, 17, 19, "no_lengths"), dtype, cell)
     packed, x = pack(cell, arguments), arguments["x"][:, 0]
     h, c = arguments["h_0"], arguments.get("c_0")
     wanted, c_wanted = np.empty_like(h), None if c is None else np.empty_like(c)

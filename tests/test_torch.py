@@ -1,4 +1,4 @@
-"""The same numbers as torch.nn.RNN, packed and padded, and as PyTorch's embedding."""
+"""The same numbers as PyTorch's recurrent layers, packed and padded, and as its embedding."""
 
 from typing import Any
 
@@ -6,72 +6,70 @@ import numpy as np
 import pytest
 
 import embedrnn as er
-from cases import INDICES, RnnCase, values
+from cases import GATES, INDICES, ORACLE_CASES, RnnCase, cell_arguments, run_cell, values
 
 torch: Any = pytest.importorskip("torch")
 
-# Units in the last place of 1: both sum float32 products of 33 terms at most, in their own order.
+# Units in the last place of 1: both sum float32 products of 230 terms at most, in their own order.
 TOLERANCE = 16
 
-CASES = (
-    RnnCase("full", 4, 7, 5, 17, "no_lengths"),
-    RnnCase("no_bias", 4, 7, 5, 17, "no_lengths", ("h_0",)),
-    RnnCase("no_state", 4, 7, 5, 17, "no_lengths", ("bias_ih", "bias_hh")),
-    RnnCase("one_step", 6, 1, 3, 33, "no_lengths"),
-    RnnCase("lengths", 9, 8, 16, 33),
-    RnnCase("descending", 9, 8, 3, 5, "descending"),
-    RnnCase("one_long", 9, 8, 3, 5, "one_long"),
-)
 DIRECTIONS = {False: "", True: "_reverse"}
 
 
-def torch_rnn(arguments: dict[str, Any], nonlinearity: str, reverse: bool) -> list[np.ndarray]:
-    """Run one direction of torch.nn.RNN on the same weights.
+def torch_layer(cell: str, inputs: int, hidden: int, **options: Any) -> Any:
+    if cell.startswith("rnn"):
+        options["nonlinearity"] = cell.removeprefix("rnn_")
+    layer = {1: torch.nn.RNN, 3: torch.nn.GRU, 4: torch.nn.LSTM}[GATES[cell]]
+    return layer(inputs, hidden, batch_first=True, bidirectional=True, **options)
+
+
+def torch_cell(cell: str, arguments: dict[str, Any], reverse: bool) -> list[np.ndarray]:
+    """Run one direction of a layer of PyTorch on the same weights.
 
     The backward half of a bidirectional layer is a layer that runs in reverse alone.
     """
     x = torch.from_numpy(np.nan_to_num(arguments["x"]))
-    hidden, inputs = arguments["weight_ih"].shape
+    inputs, hidden = x.shape[2], arguments["weight_hh"].shape[1]
     biased = "bias_ih" in arguments
-    layer = torch.nn.RNN(inputs, hidden, nonlinearity=nonlinearity, bias=biased, batch_first=True,
-                         bidirectional=True, dtype=x.dtype)  # fmt: skip
+    layer = torch_layer(cell, inputs, hidden, bias=biased, dtype=x.dtype)
     names = ["weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if biased else ())]
-    state = {
-        f"{n}_l0{d}": torch.from_numpy(arguments[n]) for n in names for d in DIRECTIONS.values()
-    }
-    layer.load_state_dict(state)
-    h_0 = arguments.get("h_0")
-    h_0 = None if h_0 is None else torch.from_numpy(h_0).expand(2, -1, -1).contiguous()
+    layer.load_state_dict(
+        {f"{n}_l0{d}": torch.from_numpy(arguments[n]) for n in names for d in DIRECTIONS.values()}
+    )
+    start = [
+        torch.from_numpy(arguments[name]).expand(2, -1, -1).contiguous()
+        for name in ("h_0", "c_0")
+        if name in arguments
+    ]
+    state = None if not start else tuple(start) if cell == "lstm" else start[0]
     lengths = arguments["lengths"]
     with torch.no_grad():
         if lengths is None:
-            output, h_n = layer(x, h_0)
+            output, last = layer(x, state)
         else:
             packing = torch.nn.utils.rnn
             packed = packing.pack_padded_sequence(
                 x, torch.from_numpy(lengths), batch_first=True, enforce_sorted=False
             )
-            output, h_n = layer(packed, h_0)
+            output, last = layer(packed, state)
             output, _ = packing.pad_packed_sequence(
                 output, batch_first=True, total_length=x.shape[1]
             )
     half = slice(hidden, None) if reverse else slice(hidden)
-    return [output[..., half].numpy(), h_n[int(reverse)].numpy()]
+    states = last if cell == "lstm" else [last]
+    return [output[..., half].numpy(), *(part[int(reverse)].numpy() for part in states)]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+@pytest.mark.parametrize("case", ORACLE_CASES, ids=str)
+@pytest.mark.parametrize("cell", [cell for cell in GATES if cell != "gru_reset_before"])
 @pytest.mark.parametrize("reverse", DIRECTIONS, ids=["forward", "reverse"])
-def test_rnn_forward(
-    backend: str, dtype: Any, case: RnnCase, nonlinearity: Any, reverse: bool
-) -> None:
-    arguments = case.arguments(dtype)
-    if arguments["lengths"] is not None:  # PyTorch refuses empty sequences
+def test_recurrent_cells(backend: str, dtype: Any, case: RnnCase, cell: str, reverse: bool) -> None:
+    arguments = cell_arguments(case, dtype, cell)
+    if arguments["lengths"] is not None:
         arguments["lengths"] = np.maximum(arguments["lengths"], 1)
         arguments["x"] = np.nan_to_num(arguments["x"])
-    actual = er.rnn_forward(**arguments, nonlinearity=nonlinearity, reverse=reverse)
-    expected = torch_rnn(arguments, nonlinearity, reverse)
-    for got, wanted in zip(actual, expected, strict=True):
+    actual = run_cell(cell, arguments, reverse=reverse)
+    for got, wanted in zip(actual, torch_cell(cell, arguments, reverse), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=TOLERANCE * np.finfo(dtype).eps)
 
 
