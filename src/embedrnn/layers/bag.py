@@ -1,7 +1,7 @@
 """The embedding bag layer."""
 
 from collections.abc import Callable
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -83,32 +83,17 @@ class EmbeddingBag(Table):
         include_last_offset: bool = False,
         dtype: npt.DTypeLike = np.float32,
         rng: Any = None,
+        _weight: Array | None = None,
     ) -> None:
         options = _check.table_options(
             num_embeddings, embedding_dim, padding_idx=padding_idx, max_norm=max_norm,
             norm_type=norm_type, scale_grad_by_freq=scale_grad_by_freq, dtype=dtype,
         )  # fmt: skip
-        super().__init__(_of_bags(options, mode, include_last_offset), rng)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        weight: npt.ArrayLike,
-        *,
-        mode: _Mode = "mean",
-        padding_idx: int | None = None,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
-        include_last_offset: bool = False,
-    ) -> Self:
-        """Return a layer over a table that is there already, as `Embedding.from_pretrained`."""
-        table = _check.bag_table(weight)
-        options = _check.table_options(
-            *table.shape, padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
-            scale_grad_by_freq=scale_grad_by_freq, dtype=table.dtype,
-        )  # fmt: skip
-        return cls._over(table, _of_bags(options, mode, include_last_offset))
+        _check.choice("mode", mode, ("sum", "mean", "max"))
+        if mode == "max" and options["scale_grad_by_freq"]:
+            raise ValueError("scale_grad_by_freq must be False where mode is 'max'")
+        options |= {"mode": mode, "include_last_offset": bool(include_last_offset)}
+        super().__init__(options, rng, _weight)
 
     def __call__(
         self,
@@ -205,11 +190,3 @@ class EmbeddingBag(Table):
     def _bag_options(self) -> dict[str, Any]:
         names = ("mode", "padding_idx", "include_last_offset")
         return {name: getattr(self, name) for name in names}
-
-
-def _of_bags(options: dict[str, Any], mode: str, include_last_offset: bool) -> dict[str, Any]:
-    """Check what a bag has beside the options of its table."""
-    _check.choice("mode", mode, ("sum", "mean", "max"))
-    if mode == "max" and options["scale_grad_by_freq"]:
-        raise ValueError("scale_grad_by_freq must be False where mode is 'max'")
-    return options | {"mode": mode, "include_last_offset": bool(include_last_offset)}

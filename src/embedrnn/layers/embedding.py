@@ -1,7 +1,7 @@
 """The embedding layer."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,51 +74,13 @@ class Embedding(Table):
         scale_grad_by_freq: bool = False,
         dtype: npt.DTypeLike = np.float32,
         rng: Any = None,
+        _weight: Array | None = None,
     ) -> None:
         options = _check.table_options(
             num_embeddings, embedding_dim, padding_idx=padding_idx, max_norm=max_norm,
             norm_type=norm_type, scale_grad_by_freq=scale_grad_by_freq, dtype=dtype,
         )  # fmt: skip
-        super().__init__(options, rng)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        weight: npt.ArrayLike,
-        *,
-        padding_idx: int | None = None,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
-    ) -> Self:
-        """Return a layer over a table that is there already.
-
-        Parameters
-        ----------
-        weight : array_like, shape (V, D), float32, float64, float16 or bfloat16
-            The table. It is not copied if its rows are in one piece each, so that a `numpy.memmap`
-            may be larger than memory, and what is written to it later shows; with `max_norm` it is.
-        padding_idx, max_norm, norm_type, scale_grad_by_freq
-            As of a new layer, but that the row of `padding_idx` stays as it is.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the dtype or the shape is another, or an option is refused.
-
-        Examples
-        --------
-        >>> import embedrnn as er
-        >>> er.Embedding.from_pretrained([[1.0, 2.0], [3.0, 4.0]])([1, 1])
-        array([[3., 4.],
-               [3., 4.]])
-        """
-        table = _check.bag_table(weight)
-        options = _check.table_options(
-            *table.shape, padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
-            scale_grad_by_freq=scale_grad_by_freq, dtype=table.dtype,
-        )  # fmt: skip
-        return cls._over(table, options)
+        super().__init__(options, rng, _weight)
 
     def __call__(self, indices: npt.ArrayLike, *, out: Array | None = None) -> Array:
         """Copy rows of the table.

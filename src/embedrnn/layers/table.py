@@ -32,15 +32,41 @@ class Table(Layer):
     dtype: np.dtype[Any]
     weight: Array
 
-    def __init__(self, options: dict[str, Any], rng: Any) -> None:
-        super().__init__(options, [("weight", _initial(options, rng))])
+    def __init__(self, options: dict[str, Any], rng: Any, weight: Array | None) -> None:
+        if weight is None:
+            weight = _initial(options, rng)
+        else:  # somebody else's: copied only if this layer writes to it
+            weight = weight.view() if options["max_norm"] is None else weight.copy()
+        super().__init__(options, [("weight", weight)])
 
     @classmethod
-    def _over(cls, table: Array, options: dict[str, Any]) -> Self:
-        """Return a layer over a table that is there, which is copied only to be renormalised."""
-        layer = cls.__new__(cls)
-        mine = table.view() if options["max_norm"] is None else table.copy()
-        Layer.__init__(layer, options, [("weight", mine)])
+    def from_pretrained(cls, weight: npt.ArrayLike, **options: Any) -> Self:
+        """Return a layer over a table that is there already.
+
+        Parameters
+        ----------
+        weight : array_like, shape (V, D), float32, float64, float16 or bfloat16
+            The table. It is not copied if its rows are in one piece each, so that a `numpy.memmap`
+            may be larger than memory, and what is written to it later shows; with `max_norm` it is.
+        **options
+            Those of the constructor but ``dtype`` and ``rng``. The row of `padding_idx` stays as it
+            is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the dtype or the shape is another, or an option is refused.
+
+        Examples
+        --------
+        >>> import embedrnn as er
+        >>> er.Embedding.from_pretrained([[1.0, 2.0], [3.0, 4.0]])([1, 1])
+        array([[3., 4.],
+               [3., 4.]])
+        """
+        table = _check.bag_table(weight)
+        make: Any = cls
+        layer: Self = make(*table.shape, dtype=table.dtype, _weight=table, **options)
         return layer
 
     def _looked_up(self, indices: npt.ArrayLike, look: Callable[[], _Result]) -> _Result:
