@@ -186,22 +186,26 @@ def write_plot(path: Path, environment: dict[str, Any], cells: list[CellResult])
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    labels = [_label(cell) for cell in cells]
-    fig, ax = plt.subplots(figsize=(11, 1.2 + 0.55 * len(cells)), layout="constrained")
+    columns = {n: [c for c in cells if c.threads == n] for n in sorted({c.threads for c in cells})}
+    size = (5 + 5.5 * len(columns), 1.2 + 0.3 * max(map(len, columns.values())))
+    fig, axes = plt.subplots(1, len(columns), figsize=size, squeeze=False, layout="constrained")
     peers = list(dict.fromkeys(name for cell in cells for name in cell.peers))
-    for number, name in enumerate(peers):
-        _draw_peer(ax, name, plt.get_cmap("tab20")(number % 20), cells)
-    ax.axvline(1, color="0.3", linewidth=1)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.set_yticks(range(len(cells)), labels, fontsize=8)
-    ax.invert_yaxis()
-    ax.grid(axis="x", which="both", alpha=0.25)
-    ax.set_xlabel("time of the peer / time of embedrnn (median of pairs, 95 % interval)")
-    ax.set_title(f"{environment['cpu']}, ISA {environment['embedrnn']['isa']}", fontsize=10)
-    ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    for ax, (threads, column) in zip(axes[0], columns.items(), strict=True):
+        for number, name in enumerate(peers):
+            _draw_peer(ax, name, plt.get_cmap("tab20")(number % 20), column)
+        ax.axvline(1, color="0.3", linewidth=1)
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        labels = [f"{cell.operation}, {cell.shape}" for cell in column]
+        ax.set_yticks(range(len(column)), labels if ax is axes[0, 0] else [], fontsize=7)
+        ax.set_ylim(len(column) - 0.4, -0.6)
+        ax.grid(axis="x", which="both", alpha=0.25)
+        ax.set_title(f"{threads} thread{'s' * (threads > 1)}", fontsize=10)
+    fig.suptitle(f"{environment['cpu']}, ISA {environment['embedrnn']['isa']}", fontsize=10)
+    fig.supxlabel("time of the peer / time of embedrnn (median of pairs, 95 % interval)")
+    axes[0, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=120)
+    fig.savefig(path, dpi=110)
     plt.close(fig)
 
 
@@ -219,8 +223,3 @@ def _height(y: int, name: str, cell: CellResult) -> float:
     """Spread the peers of a cell around its line, so that none hides another."""
     place = list(cell.peers).index(name)
     return y + 0.12 * (place - (len(cell.peers) - 1) / 2)
-
-
-def _label(cell: CellResult) -> str:
-    threads = f"{cell.threads} thread{'s' * (cell.threads > 1)}"
-    return f"{cell.operation}, {threads}\n{cell.shape}"
