@@ -1,5 +1,7 @@
 #include "ops/gru.h"
 
+#include <utility>
+
 #include "bindings/module.h"
 #include "bindings/recurrence.h"
 
@@ -12,7 +14,8 @@ std::unique_ptr<PackedCell> pack_gru(py::array weight_ih,
                                      OptionalArray bias_hh,
                                      bool reset_after) {
   const auto reset = reset_after ? ops::Reset::kAfter : ops::Reset::kBefore;
-  WeightArrays arrays{weight_ih, weight_hh, bias_ih, bias_hh};
+  WeightArrays arrays{
+      std::move(weight_ih), std::move(weight_hh), std::move(bias_ih), std::move(bias_hh)};
   return arrays.pack([&](const auto& weights) { return ops::pack_gru(weights, reset); });
 }
 

@@ -1,5 +1,7 @@
 #include "ops/lstm.h"
 
+#include <utility>
+
 #include "bindings/module.h"
 #include "bindings/recurrence.h"
 
@@ -9,7 +11,8 @@ namespace {
 std::unique_ptr<PackedCell>
 pack_lstm(py::array weight_ih, py::array weight_hh, OptionalArray bias_ih, OptionalArray bias_hh) {
 
-  WeightArrays arrays{weight_ih, weight_hh, bias_ih, bias_hh};
+  WeightArrays arrays{
+      std::move(weight_ih), std::move(weight_hh), std::move(bias_ih), std::move(bias_hh)};
   return arrays.pack([](const auto& weights) { return ops::pack_lstm(weights); });
 }
 

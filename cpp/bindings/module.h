@@ -11,7 +11,7 @@ void register_embedding(pybind11::module_& module);
 void register_express(pybind11::module_& module);
 void register_gru(pybind11::module_& module);
 void register_lstm(pybind11::module_& module);
-void register_recurrence(pybind11::module_& module);
+void register_recurrence(const pybind11::module_& module);
 void register_rnn(pybind11::module_& module);
 void register_runtime(pybind11::module_& module);
 

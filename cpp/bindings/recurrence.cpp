@@ -55,7 +55,7 @@ void step(PackedCell& packed,
 
 }  // namespace
 
-void register_recurrence(py::module_& module) {
+void register_recurrence(const py::module_& module) {
   // An ordinary class to Python: the metaclass of pybind11 is for static properties.
   py::class_<PackedCell>(
       module, "PackedCell", py::metaclass(reinterpret_cast<PyObject*>(&PyType_Type)))

@@ -1,6 +1,7 @@
 #include "ops/rnn.h"
 
 #include <string_view>
+#include <utility>
 
 #include "bindings/module.h"
 #include "bindings/recurrence.h"
@@ -16,7 +17,8 @@ std::unique_ptr<PackedCell> pack_rnn(py::array weight_ih,
   assert(nonlinearity == "tanh" || nonlinearity == "relu");
   const auto activation =
       nonlinearity == "relu" ? ops::Nonlinearity::kRelu : ops::Nonlinearity::kTanh;
-  WeightArrays arrays{weight_ih, weight_hh, bias_ih, bias_hh};
+  WeightArrays arrays{
+      std::move(weight_ih), std::move(weight_hh), std::move(bias_ih), std::move(bias_hh)};
   return arrays.pack([&](const auto& weights) { return ops::pack_rnn(weights, activation); });
 }
 

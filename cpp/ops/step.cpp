@@ -115,7 +115,7 @@ class StepMemory {
 }  // namespace
 
 template <class T>
-void run_step(const StepArgs<T>& args, const Cell<T>& cell, runtime::KeptScratch& kept) {
+void run_step(const StepArgs<T>& args, const Cell<T>& cell, runtime::KeptScratch& scratch) {
   const Packing& packing = cell.packing;
   const std::ptrdiff_t rows = args.h_out.rows;
   const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(packing.width()) *
@@ -126,8 +126,8 @@ void run_step(const StepArgs<T>& args, const Cell<T>& cell, runtime::KeptScratch
   const std::ptrdiff_t threads =
       std::min(worth, std::max<std::ptrdiff_t>(1, share_units ? packing.panels() : rows));
   StepMemory<T> memory(args, cell);
-  kept.with(memory.scratch_bytes(), [&](std::byte* scratch) {
-    memory.load(scratch);
+  scratch.with(memory.scratch_bytes(), [&](std::byte* data) {
+    memory.load(data);
     runtime::parallel_for(threads, [&](std::int64_t thread) {
       if (share_units) {
         memory.run(0, rows, packing.units(thread, threads));

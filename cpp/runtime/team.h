@@ -28,7 +28,8 @@ class Team {
   template <class Work>
   void follow(const Work& work) {
     const int rank = joined_.fetch_add(1, std::memory_order_relaxed) + 1;
-    for (std::uint64_t stretch = 0; const int size = next(stretch);) {
+    std::uint64_t stretch = 0;
+    for (int size = next(stretch); size > 0; size = next(stretch)) {
       if (rank < size) work(rank, size);
     }
   }
