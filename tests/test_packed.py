@@ -133,7 +133,7 @@ def test_threads_that_share_units_do_not_show(
     strided = arguments | {"x": np.asfortranarray(arguments["x"])}
     for threads in (2, 3, 8):
         core.set_num_threads(threads)
-        for _ in range(3):
+        for _ in range(2):
             for given in (arguments, strided):
                 results = forward(packed, cell, given, reverse)
                 for actual, wanted in zip(results, expected, strict=True):

@@ -2,7 +2,8 @@
 //
 // The leader opens a stretch of steps for those who are there by then, and works alone until
 // somebody comes: a worker that wakes late, or never, holds nobody up. Within a stretch each waits
-// for all others behind every step. An exception of one ends the work of all.
+// for all others behind every step; where they wait too long too often, because something else has
+// their CPUs, the leader goes on alone. An exception of one ends the work of all.
 #pragma once
 
 #include <atomic>
@@ -52,6 +53,7 @@ class Team {
   std::vector<Place> places_;
   std::atomic<int> joined_{0};
   std::atomic<std::uint64_t> stretch_{0};  // its number, and in the low bits its size
+  std::atomic<int> stalls_{0};             // waits that outlasted the spinning
   std::atomic<bool> given_up_{false};
 };
 
