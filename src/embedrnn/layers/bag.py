@@ -12,8 +12,6 @@ from embedrnn.coalesce import RowGrad
 from embedrnn.layers.layer import Array
 from embedrnn.layers.table import Table
 
-_Mode = Literal["sum", "mean", "max"]
-
 
 class EmbeddingBag(Table):
     """A table of embeddings that come in bags, as `torch.nn.EmbeddingBag`.
@@ -67,7 +65,7 @@ class EmbeddingBag(Table):
            [3., 4.]])
     """
 
-    mode: _Mode
+    mode: Literal["sum", "mean", "max"]
     include_last_offset: bool
 
     def __init__(
@@ -75,7 +73,7 @@ class EmbeddingBag(Table):
         num_embeddings: int,
         embedding_dim: int,
         *,
-        mode: _Mode = "mean",
+        mode: Literal["sum", "mean", "max"] = "mean",
         padding_idx: int | None = None,
         max_norm: float | None = None,
         norm_type: float = 2.0,

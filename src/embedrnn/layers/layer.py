@@ -66,7 +66,7 @@ class Layer:
         self.__dict__.update(options)
 
     def state_dict(self) -> dict[str, Array]:
-        """Return the parameters by name: read-only arrays, which no later change will reach.
+        """Return the parameters by name: read-only arrays, which `update` leaves as they are.
 
         Examples
         --------
