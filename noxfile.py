@@ -42,6 +42,7 @@ SANITIZERS = {
         preload=["libtsan.so"],
         env={
             "TSAN_OPTIONS": "halt_on_error=0:exitcode=66:second_deadlock_stack=1:die_after_fork=0",
+            "OPENBLAS_NUM_THREADS": "1",  # NumPy's own threads are not instrumented
         },
     ),
 }
