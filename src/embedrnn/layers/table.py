@@ -30,7 +30,6 @@ class Table(Layer):
     norm_type: float
     scale_grad_by_freq: bool
     dtype: np.dtype[Any]
-    weight: Array
 
     def __init__(self, options: dict[str, Any], rng: Any, weight: Array | None) -> None:
         if weight is None:
@@ -68,6 +67,11 @@ class Table(Layer):
         make: Any = cls
         layer: Self = make(*table.shape, dtype=table.dtype, _weight=table, **options)
         return layer
+
+    @property
+    def weight(self) -> Array:
+        """The table, shape (V, D), read-only."""
+        return self._weights.parameters["weight"]
 
     def _looked_up(self, indices: npt.ArrayLike, look: Callable[[], _Result]) -> _Result:
         """Return what a look-up gives when the norms of the rows that it reads are bounded."""
