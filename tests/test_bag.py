@@ -245,6 +245,85 @@ def test_halves_get_their_gradient_in_float32(backend: str) -> None:
     assert backward(np.ones((5000, 2), np.float16)).weight.values.tolist() == [[5000, 5000]]
 
 
+# --- refused arguments ---------------------------------------------------------------------------
+
+TABLE = np.zeros((5, 3), np.float32)
+IDS = np.array([0, 1, 4])
+REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
+    "index": (IndexError, "index 5 at position 2 is out of range for weight with 5 rows",
+              {"indices": [0, 1, 5]}),
+    "index_behind_padding": (IndexError, "index -6 at position 2 is out of range",
+                             {"indices": [0, 1, -6], "padding_idx": 1}),
+    "index_2d": (IndexError, r"index 5 at position \(1, 0\) is out of range",
+                 {"indices": [[0, 1], [5, 0]], "offsets": None}),
+    "weight_axes": (ValueError, r"^weight must have shape \(V, D\), got \(5,\)$",
+                    {"weight": TABLE[:, 0]}),
+    "weight_dtype": (TypeError, "^weight must be float32, .*got int64$",
+                     {"weight": np.zeros((5, 3), int)}),
+    "indices_axes": (ValueError, r"^indices must have one or two axes, got shape \(1, 1, 3\)$",
+                     {"indices": IDS[None, None]}),
+    "indices_dtype": (TypeError, "^indices must be integers, got float64$",
+                      {"indices": [0.0, 1.0, 2.0]}),
+    "no_bags": (ValueError, "^1-d indices need offsets or lengths, got neither$",
+                {"offsets": None}),
+    "both": (ValueError, "^1-d indices need offsets or lengths, got both$", {"lengths": [3]}),
+    "offsets_and_rows": (ValueError, "^offsets must be None where each row of 2-d",
+                         {"indices": IDS[None]}),
+    "lengths_and_rows": (ValueError, "^lengths must be None where each row of 2-d",
+                         {"indices": IDS[None], "offsets": None, "lengths": [3]}),
+    "offsets_start": (ValueError, r"^offsets\[0\] must be 0, got 1$", {"offsets": [1, 2]}),
+    "offsets_fall": (ValueError, r"^offsets must not fall, got offsets\[2\] = 1 after 2$",
+                     {"offsets": [0, 2, 1]}),
+    "offsets_far": (ValueError, r"^offsets\[1\] must be at most 3, got 4$", {"offsets": [0, 4]}),
+    "offsets_none": (ValueError, "^offsets must start at 0 where there are 3 indices, got none$",
+                     {"offsets": []}),
+    "offsets_last": (ValueError, "^the last offset must be the number of indices, 3, got 2$",
+                     {"offsets": [0, 2], "include_last_offset": True}),
+    "offsets_last_none": (ValueError, "^offsets must hold the last offset at least, got none$",
+                          {"offsets": [], "include_last_offset": True}),
+    "offsets_axes": (ValueError, r"^offsets must have one axis, got shape \(1, 1\)$",
+                     {"offsets": [[0]]}),
+    "offsets_dtype": (TypeError, "^offsets must be integers, got float64$", {"offsets": [0.0]}),
+    "offsets_huge": (ValueError, "^offsets must fit int64, got 18446744073709551615$",
+                     {"offsets": np.array([0, 2**64 - 1], np.uint64)}),
+    "lengths_negative": (ValueError, r"^lengths\[1\] must not be negative, got -1$",
+                         {"offsets": None, "lengths": [4, -1]}),
+    "lengths_sum": (ValueError, "^lengths must sum to the number of indices, 3, got 4$",
+                    {"offsets": None, "lengths": [2, 2]}),
+    "lengths_wrap": (ValueError, "^lengths must sum to the number of indices, 3, got",
+                     {"offsets": None, "lengths": [2**62] * 4 + [3]}),
+    "mode": (ValueError, "^mode must be .*got 'min'$", {"mode": "min"}),
+    "weights_mode": (ValueError, "^per_sample_weights need mode 'sum', got 'mean'$",
+                     {"mode": "mean", "per_sample_weights": np.ones(3, "f4")}),
+    "weights_shape": (ValueError, r"^per_sample_weights must have shape \(3,\), got \(2,\)$",
+                      {"per_sample_weights": np.ones(2, "f4")}),
+    "weights_dtype": (TypeError, "^per_sample_weights must be float32 as weight is, got float64$",
+                      {"per_sample_weights": np.ones(3)}),
+    "padding": (ValueError, r"^padding_idx must be in \[-5, 5\), got 5$", {"padding_idx": 5}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+def test_refused(backend: str, case: tuple[type[Exception], str, dict[str, Any]]) -> None:
+    error, message, changes = case
+    arguments: Any = {"weight": TABLE, "indices": IDS, "offsets": [0]} | changes
+    for function in (er.embedding_bag, er.embedding_bag_vjp):
+        with pytest.raises(error, match=message):
+            function(**arguments)
+
+
+def test_refused_gradients(backend: str) -> None:
+    _, backward = er.embedding_bag_vjp(TABLE, IDS, [0])
+    with pytest.raises(ValueError, match=r"^grad_output must have shape \(1, 3\), got \(3,\)$"):
+        backward(np.ones(3, "f4"))
+    with pytest.raises(TypeError, match=r"^grad_output must be float32 .*got float64$"):
+        backward(np.ones((1, 3)))
+    with pytest.raises(
+        TypeError, match=r"^weight must be an array: QuantizedRows have no gradient$"
+    ):
+        er.embedding_bag_vjp(er.quantize_rows(TABLE), IDS, [0])  # type: ignore[arg-type]
+
+
 # --- any arguments at all ------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ BIG_ROWS, BIG_COLS = 150_000, 64
 BIG_TABLE = values((5000, BIG_COLS), "f4")
 BIG_IDS = np.random.default_rng(0).integers(-5000, 5000, BIG_ROWS)
 BIG_UPDATES = values((BIG_ROWS, BIG_COLS), "f4", seed=1)
+BIG_INT8 = er.quantize_rows(np.random.default_rng(2).standard_normal((5000, BIG_COLS)))
 BIG_VECTOR_UPDATES = values((1_000_000,), "f8", seed=1)
 BIG_RNN = RnnCase("big", 64, 32, 64, 64).arguments(np.float32)
 ONE_SEQUENCE = RnnCase("one", 1, 300, 256, 256, "full").arguments(np.float32)
@@ -49,6 +50,33 @@ def big_vector_scatter_add() -> tuple[np.ndarray, ...]:
     return (er.scatter_add(target, indices, BIG_VECTOR_UPDATES),)
 
 
+def big_half_scatter_add() -> tuple[np.ndarray, ...]:
+    target, updates = np.ones((500, BIG_COLS), np.float16), np.sin(BIG_UPDATES)
+    return (er.scatter_add(target, BIG_IDS % 500 // 3, updates),)
+
+
+def big_coalesce() -> tuple[np.ndarray, ...]:
+    return tuple(er.coalesce(BIG_IDS, BIG_UPDATES, num_embeddings=5000))
+
+
+def big_coalesce_of_one_row() -> tuple[np.ndarray, ...]:
+    wide = BIG_UPDATES.reshape(-1, 4 * BIG_COLS)
+    return tuple(er.coalesce(np.zeros(len(wide), int), wide))
+
+
+def big_embedding_bag() -> tuple[np.ndarray, ...]:
+    lengths = np.arange(BIG_ROWS // 100) % 200
+    return (er.embedding_bag(BIG_TABLE, BIG_IDS[: lengths.sum()], lengths=lengths),)
+
+
+def big_maximum() -> tuple[np.ndarray, ...]:
+    return (er.embedding_bag(BIG_TABLE, BIG_IDS.reshape(-1, 30), mode="max"),)
+
+
+def big_int8_gather() -> tuple[np.ndarray, ...]:
+    return (er.gather(BIG_INT8, BIG_IDS),)
+
+
 def big_rnn_forward() -> tuple[np.ndarray, ...]:
     return er.rnn_forward(**BIG_RNN)
 
@@ -57,7 +85,17 @@ def big_one_sequence() -> tuple[np.ndarray, ...]:
     return er.rnn_forward(**ONE_SEQUENCE)
 
 
-ROW_OPERATIONS = (big_gather, big_scatter_add, big_vector_scatter_add)
+ROW_OPERATIONS = (
+    big_gather,
+    big_scatter_add,
+    big_vector_scatter_add,
+    big_half_scatter_add,
+    big_coalesce,
+    big_coalesce_of_one_row,
+    big_embedding_bag,
+    big_maximum,
+    big_int8_gather,
+)
 OPERATIONS = (*ROW_OPERATIONS, big_rnn_forward, big_one_sequence)
 operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda f: f.__name__)
 
@@ -507,6 +545,8 @@ LONG_CALLS = {
     "one_sequence": "er.rnn_forward(np.zeros((1, 200_000, 512), np.float32), weight, weight)",
     "scatter_add": "er.scatter_add(np.zeros((9, 1024)), np.zeros(10**7, np.int8), np.ones(1024))",
     "gather": "er.gather(row, np.zeros(10**6, np.int8))",
+    "coalesce": "er.coalesce(np.arange(10**7) % 999, one.repeat(10**7), num_embeddings=999)",
+    "one_bag": "er.embedding_bag(row, np.zeros(10**6, np.int8), [0])",
 }
 
 
@@ -521,6 +561,7 @@ def test_ctrl_c_is_noticed(run_python: Any, call: str, threads: str) -> None:
         import os, signal, threading, time
 
         weight, row = np.zeros((512, 512), np.float32), np.zeros((1, 1024), np.float32)
+        one = np.ones(1, np.float32)
         sent = []
 
         def interrupt():

@@ -10,8 +10,10 @@ namespace {
 
 using kernels::BagRows;
 
-// Bytes that one chunk moves: a Ctrl-C is seen between two, so not too many.
-constexpr std::ptrdiff_t kChunkBytes = std::ptrdiff_t{1} << 20;
+// Bytes that one share moves: a Ctrl-C is seen between two, so not too many.
+constexpr std::ptrdiff_t kShareBytes = std::ptrdiff_t{1} << 20;
+// A longer bag is shared out by columns, though its rows are then walked several times.
+constexpr std::ptrdiff_t kLongestBagBytes = std::ptrdiff_t{1} << 26;
 
 template <class S>
 const auto& bag_kernels() {
@@ -66,50 +68,62 @@ struct Share {
   std::ptrdiff_t first_col, last_col;
 };
 
-// Consecutive bags of about as many items as fill a chunk; a bag is in one share only.
-std::vector<Share> split_bags(const BagRows& bags, std::ptrdiff_t items_a_chunk) {
-  if (bags.offsets == nullptr) items_a_chunk = std::max<std::ptrdiff_t>(1, items_a_chunk);
-  std::vector<Share> shares;
-  for (std::ptrdiff_t first = 0; first < bags.last;) {
-    std::ptrdiff_t last = std::min(bags.last, first + items_a_chunk);
-    if (bags.offsets != nullptr) {
-      const std::int64_t* const begin = bags.offsets + first + 1;
-      const std::int64_t full = bags.offsets[first] + items_a_chunk;
-      last = std::upper_bound(begin, bags.offsets + bags.last, full) - bags.offsets;
-    }
-    shares.push_back({first, last, 0, bags.cols});
-    first = last;
-  }
-  return shares;
-}
-
-// Whether one bag holds so many of the items that threads could not share them evenly.
-bool is_lopsided(const BagRows& bags, std::ptrdiff_t threads) {
-  std::int64_t most = 1;
-  for (std::ptrdiff_t b = 0; bags.offsets != nullptr && b < bags.last; ++b) {
-    most = std::max(most, bags.offsets[b + 1] - bags.offsets[b]);
-  }
-  return most * threads > 2 * bags.items;
-}
-
-// Whole cache lines of each row for each thread, if there are so many.
-std::vector<Share> split_columns(const BagRows& bags, std::ptrdiff_t threads) {
+// One bag, in whole cache lines of each row: as many shares as wanted, if there are so many lines.
+void split_columns(std::ptrdiff_t bag,
+                   std::ptrdiff_t cols,
+                   std::ptrdiff_t wanted,
+                   std::vector<Share>& shares) {
   constexpr std::ptrdiff_t kLine = 64;  // columns: one line at least, whatever their size
-  const std::ptrdiff_t lines = (bags.cols + kLine - 1) / kLine;
-  std::vector<Share> shares;
-  for (std::ptrdiff_t t = 0; t < threads; ++t) {
-    const std::ptrdiff_t first = lines * t / threads * kLine;
-    const std::ptrdiff_t last = std::min(bags.cols, lines * (t + 1) / threads * kLine);
-    if (first < last) shares.push_back({0, bags.last, first, last});
+  const std::ptrdiff_t lines = (cols + kLine - 1) / kLine, count = std::min(lines, wanted);
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    const std::ptrdiff_t first = lines * i / count * kLine;
+    const std::ptrdiff_t last = std::min(cols, lines * (i + 1) / count * kLine);
+    shares.push_back({bag, bag + 1, first, last});
   }
-  return shares;
 }
 
-std::ptrdiff_t items_a_chunk(const BagRows& bags) {
-  const std::ptrdiff_t row_bytes = std::max<std::ptrdiff_t>(1, bags.table_row_stride);
-  const std::ptrdiff_t even = bags.items / (4 * runtime::num_threads());
-  return std::clamp<std::ptrdiff_t>(
-      even, std::max<std::ptrdiff_t>(1, kChunkBytes / 4 / row_bytes), kChunkBytes / row_bytes + 1);
+std::ptrdiff_t row_bytes(const BagRows& bags) {
+  return std::max<std::ptrdiff_t>(1, bags.table_row_stride);
+}
+
+std::ptrdiff_t threads_worth(const BagRows& bags) {
+  return bags.items * row_bytes(bags) < kBytesPerThread ? 1 : runtime::num_threads();
+}
+
+// How many items make a share.
+std::ptrdiff_t share_items(const BagRows& bags) {
+  const std::ptrdiff_t full = kShareBytes / row_bytes(bags) + 1;
+  return std::clamp(bags.items / (4 * threads_worth(bags)) + 1, (full + 3) / 4, full);
+}
+
+// How many items of one bag may be in one share.
+std::ptrdiff_t longest_bag(const BagRows& bags) {
+  const std::ptrdiff_t threads = threads_worth(bags),
+                       longest = kLongestBagBytes / row_bytes(bags) + 1;
+  return threads == 1 ? longest : std::min(longest, bags.items / threads + 1);
+}
+
+// Consecutive bags of about as many items as fill a share; one of more than `longest` by columns.
+std::vector<Share> split_bags(const BagRows& bags, std::ptrdiff_t longest) {
+  const std::ptrdiff_t wanted = share_items(bags);
+  std::vector<Share> shares;
+  for (std::ptrdiff_t first = 0, last = 0; first < bags.last; first = last) {
+    last = std::min(bags.last, first + wanted);
+    std::ptrdiff_t items = last - first;
+    if (bags.offsets != nullptr) {
+      const std::int64_t full = bags.offsets[first] + wanted;
+      const std::int64_t* const end = bags.offsets + bags.last + 1;
+      last = std::max(first + 1,
+                      std::upper_bound(bags.offsets + first + 1, end, full) - bags.offsets - 1);
+      items = bags.offsets[last] - bags.offsets[first];
+    }
+    if (last - first == 1 && items > longest) {
+      split_columns(first, bags.cols, (items + longest - 1) / longest, shares);
+    } else {
+      shares.push_back({first, last, 0, bags.cols});
+    }
+  }
+  return shares;
 }
 
 template <class Body>
@@ -126,12 +140,7 @@ BagRows part_of(BagRows bags, const Share& share) {
 
 template <class T>
 void run_sum(const kernels::BagSumBlock<T>& all, void (*kernel)(const kernels::BagSumBlock<T>&)) {
-  const std::ptrdiff_t threads =
-      all.bags.items * all.bags.table_row_stride < kBytesPerThread ? 1 : runtime::num_threads();
-  const bool by_columns = threads > 1 && is_lopsided(all.bags, threads);
-  const std::vector<Share> shares =
-      by_columns ? split_columns(all.bags, threads) : split_bags(all.bags, items_a_chunk(all.bags));
-  for_shares(shares, [&](const Share& share) {
+  for_shares(split_bags(all.bags, longest_bag(all.bags)), [&](const Share& share) {
     kernels::BagSumBlock<T> block = all;
     block.bags = part_of(all.bags, share);
     block.first_col = share.first_col;
@@ -180,7 +189,7 @@ std::ptrdiff_t bag_max(const BagMaxArgs<S>& args) {
   const ResolvedRows rows(args.bags.indices, args.table.rows);
   if (rows.bad() != kAllInRange) return rows.bad();
   const BagRows all = all_bags(args.table, args.bags, rows.data());
-  for_shares(split_bags(all, items_a_chunk(all)), [&](const Share& share) {
+  for_shares(split_bags(all, all.items), [&](const Share& share) {
     bag_kernels<S>().max({.bags = part_of(all, share),
                           .out = args.out,
                           .out_row_stride = args.out_row_stride,
@@ -194,7 +203,7 @@ std::ptrdiff_t bag_dot(const BagDotArgs<S>& args) {
   const ResolvedRows rows(args.bags.indices, args.table.rows);
   if (rows.bad() != kAllInRange) return rows.bad();
   const BagRows all = all_bags(args.table, args.bags, rows.data());
-  for_shares(split_bags(all, items_a_chunk(all)), [&](const Share& share) {
+  for_shares(split_bags(all, all.items), [&](const Share& share) {
     bag_kernels<S>().dot({.bags = part_of(all, share), .gradient = args.gradient, .out = args.out});
   });
   return kAllInRange;

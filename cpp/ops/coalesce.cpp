@@ -93,6 +93,7 @@ Grouped group_by(const GroupArgs& args) {
       0, n, [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
         for (std::ptrdiff_t i = 0; i < count; ++i)
           keys[first + i] = Keys<Key>::make(rows[i], first + i);
+        runtime::checkpoint();
       });
   return {kAllInRange, write_groups(sort_by_row(keys, n, other), args)};
 }

@@ -14,8 +14,6 @@ from embedrnn.coalesce import RowGrad
 from embedrnn.embedding import scatter_add
 from embedrnn.quantized import QuantizedRows
 
-_Mode = Literal["sum", "mean", "max"]
-
 
 def embedding_bag(
     weight: npt.ArrayLike | QuantizedRows,
@@ -23,7 +21,7 @@ def embedding_bag(
     offsets: npt.ArrayLike | None = None,
     *,
     lengths: npt.ArrayLike | None = None,
-    mode: _Mode = "sum",
+    mode: Literal["sum", "mean", "max"] = "sum",
     per_sample_weights: npt.ArrayLike | None = None,
     padding_idx: int | None = None,
     include_last_offset: bool = False,
@@ -131,7 +129,7 @@ def embedding_bag_vjp(
     offsets: npt.ArrayLike | None = None,
     *,
     lengths: npt.ArrayLike | None = None,
-    mode: _Mode = "sum",
+    mode: Literal["sum", "mean", "max"] = "sum",
     per_sample_weights: npt.ArrayLike | None = None,
     padding_idx: int | None = None,
     include_last_offset: bool = False,
