@@ -1,4 +1,4 @@
-"""The same numbers as PyTorch's recurrent layers, packed and padded, and as its embedding."""
+"""The same numbers as PyTorch's recurrent layers, packed and padded, embeddings and bags."""
 
 from typing import Any
 
@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 import embedrnn as er
-from cases import GATES, INDICES, ORACLE_CASES, RnnCase, cell_arguments, run_cell, values
+from cases import (
+    BAG_CASES,
+    GATES,
+    INDICES,
+    ORACLE_CASES,
+    BagCase,
+    RnnCase,
+    cell_arguments,
+    run_cell,
+    values,
+)
 
 torch: Any = pytest.importorskip("torch")
 
@@ -84,3 +94,58 @@ def test_embedding_and_its_gradient(backend: str, dtype: Any, kind: str) -> None
     np.testing.assert_array_equal(
         er.scatter_add(np.zeros_like(weight), indices, grad), table.grad.numpy()
     )
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("case", BAG_CASES, ids=str)
+def test_embedding_bag_and_its_gradient(backend: str, dtype: Any, case: BagCase, mode: Any) -> None:
+    weight, indices = case.table(dtype), case.indices() % max(case.n_rows, 1)
+    if 0 in (*weight.shape, len(case.lengths), indices.size):
+        pytest.skip("PyTorch refuses some empty tables, and some calls without bags or indices")
+    table = torch.from_numpy(weight).requires_grad_()
+    expected = torch.nn.functional.embedding_bag(
+        torch.from_numpy(indices), table, torch.from_numpy(case.offsets[:-1]), mode=mode
+    )
+    output, backward = er.embedding_bag_vjp(weight, indices, case.offsets[:-1], mode=mode)
+    grad = BagCase("", len(output), case.width, case.kind).table(dtype)
+    expected.backward(torch.from_numpy(grad))
+    tolerance = {"rtol": 0, "atol": 200 * np.finfo(dtype).eps}
+    np.testing.assert_allclose(output, expected.detach().numpy(), **tolerance)
+    gradient = backward(grad).weight.to_dense(len(weight))
+    np.testing.assert_allclose(gradient, table.grad.numpy(), **tolerance)
+
+
+@pytest.mark.parametrize("case", [BagCase("", 9, 19, "ragged"), BagCase("", 9, 19, "one_long")])
+def test_gradient_of_the_weights_of_a_bag(backend: str, dtype: Any, case: BagCase) -> None:
+    weight, indices = case.table(dtype), case.indices() % case.n_rows
+    weights = torch.from_numpy(case.weights(dtype)).requires_grad_()
+    expected = torch.nn.functional.embedding_bag(
+        torch.from_numpy(indices),
+        torch.from_numpy(weight),
+        torch.from_numpy(case.offsets[:-1]),
+        mode="sum",
+        per_sample_weights=weights,
+    )
+    output, backward = er.embedding_bag_vjp(
+        weight, indices, case.offsets[:-1], per_sample_weights=case.weights(dtype)
+    )
+    expected.backward(torch.ones_like(expected))
+    tolerance = {"rtol": 0, "atol": 500 * np.finfo(dtype).eps}
+    np.testing.assert_allclose(output, expected.detach().numpy(), **tolerance)
+    actual = backward(np.ones_like(output)).per_sample_weights
+    np.testing.assert_allclose(actual, weights.grad.numpy(), **tolerance)
+
+
+@pytest.mark.parametrize("kind", ["matrix", "duplicates", "all_equal", "descending"])
+def test_coalesce(backend: str, dtype: Any, kind: str) -> None:
+    indices = INDICES[kind](7).ravel() % 7
+    updates = values((indices.size, 19), dtype)
+    grad = er.coalesce(indices, updates)
+    shape = (7, 19)
+    sparse = torch.sparse_coo_tensor(
+        indices[None], torch.from_numpy(updates), shape, check_invariants=True
+    )
+    expected = sparse.coalesce()  # which sums the rows of an index in any order
+    assert grad.indices.tolist() == expected.indices()[0].tolist()
+    tolerance = 50 * np.finfo(dtype).eps * np.abs(updates).max()
+    np.testing.assert_allclose(grad.values, expected.values().numpy(), rtol=0, atol=tolerance)
