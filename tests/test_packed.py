@@ -7,7 +7,7 @@ import pytest
 
 import embedrnn as er
 from cases import GATES, RNN_CASES, RnnCase, assert_same_bits, cell_arguments, run_cell
-from embedrnn import _backend, _check
+from embedrnn import _backend
 
 each_cell = pytest.mark.parametrize("cell", GATES)
 # Vectors that are full and not, one row and more than a register block, weights beyond L1 and L2.
@@ -193,22 +193,6 @@ def test_a_packed_cell_outlives_a_change_of_the_isa(core: Any, dtype: Any, cell:
                 assert_same_bits(actual, wanted)
 
 
-# --- the rules of a step -------------------------------------------------------------------------
-
-SIZES: dict[str, Any] = {"width": 3, "hidden": 4, "dtype": np.dtype(np.float32)}
-
-
-def test_a_step_without_states_or_outputs_gets_them() -> None:
-    call = _check.step(np.ones((2, 3), "f4"), None, None, None, None, **SIZES)
-    assert not call.h.any()
-    assert call.h_out.shape == (2, 4)
-    assert (call.c, call.c_out) == (None, None)
-    call = _check.step(np.ones((2, 3), "f4"), None, None, None, None, **SIZES, has_cell_state=True)
-    assert call.c is not None
-    assert call.c_out is not None
-    assert call.c.shape == call.c_out.shape == (2, 4)
-
-
 @each_cell
 def test_a_step_may_write_over_what_it_reads(backend: str, dtype: Any, cell: str) -> None:
     arguments = cell_arguments(RnnCase("", 5, 1, 17, 19, "no_lengths"), dtype, cell)
@@ -224,22 +208,3 @@ def test_a_step_may_write_over_what_it_reads(backend: str, dtype: Any, cell: str
     assert_same_bits(out, wanted)
     if c_out is not None:
         assert_same_bits(c_out.reshape(5, 19), np.asarray(c_wanted))
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        ({"x_t": np.ones((2, 5), "f4")}, ValueError, r"x_t must have shape \(2, 3\), got \(2, 5\)"),
-        ({"x_t": np.ones(3, "f4")}, ValueError, r"x_t must have shape \(3, 3\), got \(3,\)"),
-        ({"x_t": np.ones((2, 3))}, TypeError, "x_t must be float32, got float64"),
-        ({"h": np.ones((3, 4), "f4")}, ValueError, r"h must have shape \(2, 4\), got \(3, 4\)"),
-        ({"c": np.ones((2, 4))}, TypeError, "c must be float32, got float64"),
-        ({"h_out": np.ones((2, 4))}, TypeError, "h_out must be float32, got float64"),
-        ({"c_out": np.ones((2, 5), "f4")}, ValueError, r"c_out must have shape \(2, 4\)"),
-        ({"h_out": [[0.0] * 4] * 2}, TypeError, "h_out must be an ndarray, got list"),
-    ],
-)
-def test_refused_steps(changes: dict[str, Any], error: type[Exception], message: str) -> None:
-    arguments = dict.fromkeys(("h", "c", "h_out", "c_out")) | {"x_t": np.ones((2, 3), "f4")}
-    with pytest.raises(error, match=f"^{message}"):
-        _check.step(**(arguments | changes), **SIZES, has_cell_state=True)

@@ -6,7 +6,6 @@ from typing import Any, Literal
 import numpy as np
 
 import embedrnn as er
-from embedrnn import _backend, _check
 from peers import OURS, Contestant, contestant
 from workloads import Array, Bags, Rows, Sequences, in_turn
 
@@ -66,11 +65,10 @@ def gather_int8(rows: Rows, _threads: int) -> Contestant:
 contestant("gather_int8", "float32")(gather_out)
 
 
-# Which of the two backends' cells, and its option.
-_CELLS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "rnn": ("pack_rnn", ("tanh",)),
-    "gru": ("pack_gru", (True,)),
-    "lstm": ("pack_lstm", ()),
+_LAYERS: dict[str, type[er.RNN | er.GRU | er.LSTM]] = {
+    "rnn": er.RNN,
+    "gru": er.GRU,
+    "lstm": er.LSTM,
 }
 
 
@@ -84,20 +82,14 @@ def all_valid(cell: str, batch: Sequences, _threads: int) -> Contestant:
 
 
 def step(cell: str, batch: Sequences, _threads: int) -> Contestant:
-    """Take one step as a layer does, into fresh arrays."""
-    packed, x = _packed(cell, batch), batch.x[:, 0]
-    h, c = np.zeros((2, len(x), batch.hidden), x.dtype)
-    sizes: Any = {"width": x.shape[1], "hidden": batch.hidden, "dtype": x.dtype}
-
-    def run() -> Array:
-        call = _check.step(x, h, c, None, None, **sizes, has_cell_state=cell == "lstm")
-        packed.step(*call)
-        return call.h_out
-
-    return Contestant(run)
+    """Take the first step from a state of zeros."""
+    layer, x = _layer(cell, batch), batch.x[:, 0]
+    zeros = np.zeros((1, len(x), batch.hidden), x.dtype)
+    state = (zeros, zeros) if cell == "lstm" else zeros
+    return Contestant(lambda: layer.step(x, state)[0])
 
 
-for _cell in _CELLS:
+for _cell in _LAYERS:
     contestant(f"{_cell}_forward", OURS)(partial(recurrent, _cell))
     contestant(f"{_cell}_step", OURS)(partial(step, _cell))
     contestant(f"{_cell}_padding", OURS)(partial(recurrent, _cell))
@@ -105,23 +97,12 @@ for _cell in _CELLS:
 
 
 def _recurrent(cell: str, batch: Sequences, lengths: Array | None) -> Contestant:
-    """Walk as a layer does: weights packed once, like those of the others, and fresh outputs."""
-    packed, shape = _packed(cell, batch), (*batch.x.shape[:2], batch.hidden)
-    dtype = batch.x.dtype
-
-    def run() -> Array:
-        if lengths is not None and (lengths.min() < 0 or lengths.max() > shape[1]):
-            raise ValueError("lengths must be between 0 and T")
-        output, h_n = np.empty(shape, dtype), np.empty(shape[::2], dtype)
-        c_n = np.empty_like(h_n) if cell == "lstm" else None
-        packed.forward(batch.x, lengths, None, None, False, output, h_n, c_n)
-        return output
-
-    valid = batch.valid
-    return Contestant(run, lambda output: output[valid])
+    layer, valid = _layer(cell, batch), batch.valid
+    return Contestant(lambda: layer(batch.x, lengths)[0], lambda output: output[valid])
 
 
-def _packed(cell: str, batch: Sequences) -> Any:
-    pack, option = _CELLS[cell]
-    weights = batch.weight_ih, batch.weight_hh, batch.bias_ih, batch.bias_hh
-    return getattr(_backend.current(), pack)(*weights, *option)
+def _layer(cell: str, batch: Sequences) -> Any:
+    layer = _LAYERS[cell](batch.x.shape[2], batch.hidden, dtype=batch.x.dtype)
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    layer.load_state_dict({f"{name}_l0": getattr(batch, name) for name in names})
+    return layer

@@ -2,6 +2,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
+#include "bindings/plain.h"
 
 namespace embedrnn::bindings {
 namespace {
@@ -107,6 +108,60 @@ void bag_add(const py::array& updates,
   });
 }
 
+// Where each bag begins and the last one ends, if the caller's offsets are good.
+std::optional<std::vector<std::int64_t>> bag_bounds(const py::array& ids, py::handle offsets) {
+  if (ids.ndim() == 2 && offsets.is_none()) {
+    std::vector<std::int64_t> bounds(static_cast<std::size_t>(ids.shape(0)) + 1);
+    for (std::size_t b = 1; b < bounds.size(); ++b) bounds[b] = bounds[b - 1] + ids.shape(1);
+    return bounds;
+  }
+  const auto given = plain_array(offsets, "i");
+  if (ids.ndim() != 1 || !given || given->ndim() != 1 || given->itemsize() != 8 ||
+      given->size() == 0)
+    return std::nullopt;
+  const auto* const first = static_cast<const std::int64_t*>(given->data());
+  std::vector<std::int64_t> bounds(first, first + given->size());
+  bounds.push_back(ids.size());
+  if (bounds.front() != 0 || !std::is_sorted(bounds.begin(), bounds.end())) return std::nullopt;
+  return bounds;
+}
+
+template <class S>
+py::object bag_plain(const py::array& table,
+                     const py::array& ids,
+                     const std::vector<std::int64_t>& bounds,
+                     bool mean) {
+  constexpr std::ptrdiff_t kHeader = std::is_same_v<S, Int8Row> ? kInt8RowHeader : 0;
+  const std::ptrdiff_t n = std::ssize(bounds) - 1, cols = table.shape(1) - kHeader;
+  const py::dtype dtype = kHeader > 0 ? py::dtype::of<float>() : table.dtype();
+  py::array out(dtype, Shape{n, cols});
+  const ops::BagSumArgs<S> args{
+      .table = {static_cast<const char*>(table.data()), table.shape(0), cols, table.strides(0)},
+      .bags = {.indices = index_view(ids), .offsets = bounds.data(), .n = n},
+      .weights = nullptr,
+      .mean = mean,
+      .out = static_cast<char*>(out.mutable_data()),
+      .out_row_stride = out.strides(0)};
+  if (without_gil([&] { return ops::bag_sum(args); }) != ops::kAllInRange) return py::none();
+  return out;
+}
+
+// Sums and means without weights or padding. The rows of an int8 table are bytes, `quantized`.
+py::object try_embedding_bag(
+    py::handle weight, bool quantized, py::handle indices, py::handle offsets, py::handle mode) {
+  const auto table = plain_array(weight, quantized ? "u" : "f");
+  const auto ids = plain_array(indices, kIntegers);
+  if (!table || table->ndim() != 2 || !ids || !PyUnicode_Check(mode.ptr())) return py::none();
+  const bool mean = PyUnicode_CompareWithASCIIString(mode.ptr(), "mean") == 0;
+  if (!mean && PyUnicode_CompareWithASCIIString(mode.ptr(), "sum") != 0) return py::none();
+  const auto bounds = bag_bounds(*ids, offsets);
+  if (!bounds) return py::none();
+  if (quantized) return bag_plain<Int8Row>(*table, *ids, *bounds, mean);
+  if (holds<float>(*table)) return bag_plain<float>(*table, *ids, *bounds, mean);
+  if (holds<double>(*table)) return bag_plain<double>(*table, *ids, *bounds, mean);
+  return py::none();
+}
+
 }  // namespace
 
 void register_bag(py::module_& module) {
@@ -139,6 +194,13 @@ void register_bag(py::module_& module) {
              py::arg("offsets"),
              py::arg("rows"),
              py::arg("target"));
+  module.def("try_embedding_bag",
+             &try_embedding_bag,
+             py::arg("weight"),
+             py::arg("quantized"),
+             py::arg("indices"),
+             py::arg("offsets"),
+             py::arg("mode"));
 }
 
 }  // namespace embedrnn::bindings

@@ -4,6 +4,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
+#include "bindings/plain.h"
 
 namespace embedrnn::bindings {
 namespace {
@@ -82,6 +83,71 @@ std::ptrdiff_t scatter_add(py::array target, const py::array& indices, py::array
   return scatter_add_as<float, float>(target, indices, updates);
 }
 
+py::object try_gather(py::handle weight, py::handle indices, py::handle out, py::handle mode) {
+  const auto table = plain_array(weight, kNumbers), ids = plain_array(indices, kIntegers);
+  if (!table || !ids || table->ndim() == 0) return py::none();
+  if (!PyUnicode_Check(mode.ptr()) || PyUnicode_CompareWithASCIIString(mode.ptr(), "raise") != 0)
+    return py::none();
+  const Shape shape = rows_shape(*ids, *table);
+  std::optional<py::array> rows;
+  if (!out.is_none()) {
+    rows = plain_array(out, kNumbers);
+    if (!rows || !rows->writeable() || !same_dtype(*rows, *table) || !has_shape(*rows, shape) ||
+        !apart(*rows, *table) || !apart(*rows, *ids))
+      return py::none();
+  } else if (shape.empty()) {
+    return py::none();  // a scalar
+  } else {
+    rows = py::array(table->dtype(), shape);
+  }
+  const std::ptrdiff_t cols = columns(*table, 1), itemsize = table->itemsize();
+  const ops::GatherArgs args{.table = static_cast<const char*>(table->data()),
+                             .n_rows = table->shape(0),
+                             .cols = cols,
+                             .itemsize = itemsize,
+                             .table_row_stride = cols * itemsize,
+                             .table_col_stride = itemsize,
+                             .indices = index_view(*ids),
+                             .mode = IndexMode::kRaise,
+                             .out = static_cast<char*>(rows->mutable_data()),
+                             .out_row_stride = cols * itemsize,
+                             .out_col_stride = itemsize};
+  if (without_gil([&] { return ops::gather(args); }) != ops::kAllInRange) return py::none();
+  return *rows;
+}
+
+template <class T>
+bool add_plain(py::array& target, const py::array& indices, const py::array& updates) {
+  const std::ptrdiff_t cols = columns(target, 1);
+  const ops::ScatterAddArgs<T, T> args{
+      .target = {static_cast<T*>(target.mutable_data()), target.shape(0), cols, cols, 1},
+      .indices = index_view(indices),
+      .updates = {static_cast<const T*>(updates.data()), indices.size(), cols, cols, 1}};
+  return without_gil([&] { return ops::scatter_add(args); }) == ops::kAllInRange;
+}
+
+bool try_scatter_add(py::handle target, py::handle indices, py::handle updates) {
+  auto table = plain_array(target, "fiu");
+  const auto ids = plain_array(indices, kIntegers), values = plain_array(updates, "fiu");
+  if (!table || !ids || !values || table->ndim() == 0 || !table->writeable()) return false;
+  if (!same_dtype(*table, *values) || !has_shape(*values, rows_shape(*ids, *table)) ||
+      !apart(*table, *values) || !apart(*table, *ids))
+    return false;
+  if (holds<float>(*table)) return add_plain<float>(*table, *ids, *values);
+  if (holds<double>(*table)) return add_plain<double>(*table, *ids, *values);
+  if (table->dtype().kind() == 'f') return false;
+  switch (table->itemsize()) {
+  case 1:
+    return add_plain<std::uint8_t>(*table, *ids, *values);
+  case 2:
+    return add_plain<std::uint16_t>(*table, *ids, *values);
+  case 4:
+    return add_plain<std::uint32_t>(*table, *ids, *values);
+  default:
+    return add_plain<std::uint64_t>(*table, *ids, *values);
+  }
+}
+
 }  // namespace
 
 void register_embedding(py::module_& module) {
@@ -89,6 +155,17 @@ void register_embedding(py::module_& module) {
       "gather", &gather, py::arg("weight"), py::arg("indices"), py::arg("out"), py::arg("mode"));
   module.def(
       "scatter_add", &scatter_add, py::arg("target"), py::arg("indices"), py::arg("updates"));
+  module.def("try_gather",
+             &try_gather,
+             py::arg("weight"),
+             py::arg("indices"),
+             py::arg("out"),
+             py::arg("mode"));
+  module.def("try_scatter_add",
+             &try_scatter_add,
+             py::arg("target"),
+             py::arg("indices"),
+             py::arg("updates"));
 }
 
 }  // namespace embedrnn::bindings

@@ -9,7 +9,6 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   embedrnn::bindings::register_embedding(m);
   embedrnn::bindings::register_coalesce(m);
   embedrnn::bindings::register_bag(m);
-  embedrnn::bindings::register_express(m);
   embedrnn::bindings::register_recurrence(m);
   embedrnn::bindings::register_rnn(m);
   embedrnn::bindings::register_gru(m);

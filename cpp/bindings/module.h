@@ -8,7 +8,6 @@ namespace embedrnn::bindings {
 void register_bag(pybind11::module_& module);
 void register_coalesce(pybind11::module_& module);
 void register_embedding(pybind11::module_& module);
-void register_express(pybind11::module_& module);
 void register_gru(pybind11::module_& module);
 void register_lstm(pybind11::module_& module);
 void register_recurrence(const pybind11::module_& module);

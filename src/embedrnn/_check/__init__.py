@@ -35,7 +35,7 @@ from embedrnn._check.layers import (
     parameter_names,
     size,
 )
-from embedrnn._check.recurrence import lengths_of, recurrence, step
+from embedrnn._check.recurrence import lengths_of, recurrence
 from embedrnn._check.table import table_options
 from embedrnn._numpy.embedding import first_out_of_range
 
@@ -68,7 +68,6 @@ __all__ = [
     "require_shape",
     "scatter_add",
     "size",
-    "step",
     "stored",
     "sum_dtype",
     "summed_by_kernels",

@@ -1,6 +1,6 @@
 """Rules of the recurrent cells."""
 
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -99,66 +99,3 @@ def lengths_of(lengths: npt.ArrayLike, batch: int, time: int) -> npt.NDArray[np.
         first = int(outside.argmax())
         raise ValueError(f"lengths[{first}] must be between 0 and {time}, got {array[first]}")
     return array.astype(np.int64, copy=False)
-
-
-class Step(NamedTuple):
-    """The checked arguments of one time step, as `PackedCell.step` takes them."""
-
-    x_t: Array
-    h: Array
-    c: Array | None
-    h_out: Array
-    c_out: Array | None
-
-
-def step(
-    x_t: npt.ArrayLike,
-    h: npt.ArrayLike | None,
-    c: npt.ArrayLike | None,
-    h_out: Array | None,
-    c_out: Array | None,
-    *,
-    width: int,
-    hidden: int,
-    dtype: np.dtype[Any],
-    has_cell_state: bool = False,
-) -> Step:
-    """Check one step: x_t (B, I), and states (B, H), which are zeros if absent.
-
-    A fresh array stands in for an output that is absent; one that is there may overlap the inputs,
-    since backends write nothing before they have read all. Streams call this for each step, so good
-    arrays pass in about a microsecond.
-    """
-    x = np.asarray(x_t)
-    batch = x.shape[0] if x.ndim else 0
-    shape = (batch, hidden)
-    x = _operand("x_t", x, (batch, width), dtype)
-    before = _state("h", h, shape, dtype)
-    behind = _state_out("h_out", h_out, shape, dtype)
-    cell = _state("c", c, shape, dtype) if has_cell_state else None
-    cell_out = _state_out("c_out", c_out, shape, dtype) if has_cell_state else None
-    return Step(x, before, cell, behind, cell_out)
-
-
-def _state(name: str, given: npt.ArrayLike | None, shape: tuple[int, int], dtype: Any) -> Array:
-    if given is None:
-        return np.zeros(shape, dtype)
-    return _operand(name, np.asarray(given), shape, dtype)
-
-
-def _state_out(name: str, out: Array | None, shape: tuple[int, int], dtype: Any) -> Array:
-    if out is None:
-        return np.empty(shape, dtype)
-    require_output(name, out, shape, dtype)
-    if not behaved(out):
-        raise ValueError(f"{name} must be aligned and in native byte order")
-    return out
-
-
-def _operand(name: str, array: Array, shape: tuple[int, int], dtype: Any) -> Array:
-    if array.dtype is dtype and array.shape == shape and array.flags.aligned:
-        return array
-    if array.dtype.newbyteorder("=") != dtype:
-        raise TypeError(f"{name} must be {dtype}, got {array.dtype}")
-    require_shape(name, array, shape)
-    return as_native(array, dtype)

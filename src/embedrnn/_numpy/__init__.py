@@ -6,14 +6,14 @@ Functions have the names and parameters of the compiled module; their arguments 
 from embedrnn._numpy.bag import bag_add, bag_dot, bag_max, bag_sum
 from embedrnn._numpy.coalesce import group_rows
 from embedrnn._numpy.embedding import gather, scatter_add
-from embedrnn._numpy.express import (
+from embedrnn._numpy.gru import pack_gru
+from embedrnn._numpy.lstm import pack_lstm
+from embedrnn._numpy.plain import (
     try_coalesce,
     try_embedding_bag,
     try_gather,
     try_scatter_add,
 )
-from embedrnn._numpy.gru import pack_gru
-from embedrnn._numpy.lstm import pack_lstm
 from embedrnn._numpy.recurrence import PackedCell
 from embedrnn._numpy.rnn import pack_rnn
 from embedrnn._numpy.runtime import asserts, get_isa, get_num_threads, isas, set_num_threads
