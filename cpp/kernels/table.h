@@ -117,8 +117,8 @@ struct BagSumBlock {
   const std::int64_t* out_rows;  // (bags): the sum starts from out[out_rows[b]]; null: out[b] = ...
 };
 
-// out[b] = greatest of the items of bag b in each column, 0 if it is empty. Float64 sums for a
-// table of float64.
+// out[b] = the greatest of the items of bag b in each column, NaN if there is one, 0 if it is
+// empty.
 struct BagMaxBlock {
   BagRows bags;
   char* out;

@@ -26,7 +26,7 @@ class PackedCell {
   PackedCell(const CellWeights<T>& weights,
              std::ptrdiff_t gates,
              const kernels::RecurrentKernels<T>& kernels,
-             kernels::StepKernel<T> step)
+             kernels::StepKernel<T> step_kernel)
       : packing_{.gates = gates, .hidden = weights.weight_hh.cols, .lanes = kernels.lanes},
         scratch_(runtime::scratch_bytes<T>(packing_.width(), weights.weight_ih.cols) +
                  runtime::scratch_bytes<T>(packing_.width(), packing_.hidden) +
@@ -39,7 +39,7 @@ class PackedCell {
     pack_weight(packing_, weights.weight_ih, weight_ih);
     cell_ = {.packing = packing_,
              .affine = kernels.affine,
-             .step = step,
+             .step = step_kernel,
              .weight_ih = weight_ih,
              .weight_hh = weight_hh,
              .bias = bias,
