@@ -195,6 +195,15 @@ def test_gather_stays_inside_its_arrays(backend: str, item: str, before: bool) -
             assert out.tobytes() == np.take(weight, indices, axis=0).tobytes()
 
 
+def test_gather_from_a_file(backend: str, tmp_path: Any) -> None:
+    weight = values((50, 7), "f4")
+    weight.tofile(tmp_path / "table")
+    table = np.memmap(tmp_path / "table", np.float32, "r", shape=(50, 7))
+    rows = er.gather(table, [[49, 0], [-1, 3]])
+    assert type(rows) is np.ndarray
+    assert_same_bits(rows, weight[[[49, 0], [-1, 3]]])
+
+
 @pytest.mark.slow
 @pytest.mark.skip_under("tsan", "asan")
 @pytest.mark.parametrize(("shape", "dtype"), [((2**27 + 8, 16), "f4"), ((2**31 + 9,), "i1")])

@@ -10,5 +10,5 @@ CELLS = [*ROW_CELLS, *RECURRENT_CELLS]
 
 
 def cells_of(operation: str) -> list[Cell]:
-    """Return the cells of one operation."""
-    return [cell for cell in CELLS if cell.operation.name == operation]
+    """Return the cells of one operation, but for large ones."""
+    return [cell for cell in CELLS if cell.operation.name == operation and not cell.large]

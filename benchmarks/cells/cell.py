@@ -43,6 +43,7 @@ class Cell:
     operation: Operation
     shape: str
     make: Callable[[], Any]
+    large: bool = False  # takes a second or more to make
 
     def __str__(self) -> str:
         return f"{self.operation.name} {self.shape}"

@@ -102,6 +102,8 @@ _BAG_SHAPES: list[tuple[int, int, int, int, DrawIds]] = [
     (4_000_000, 128, 256, 20, zipf_ids),
 ]
 
+_LARGE_ELEMENTS = 1 << 24
+
 # Tables beyond the cache as float32, and int8.
 _LARGE: list[tuple[int, int, int, DrawIds]] = [
     (1_000_000, 64, 16_384, uniform_ids),
@@ -119,7 +121,8 @@ def _kind(ids: DrawIds) -> str:
 def _row_cells(n_rows: int, width: int, n: int, ids: DrawIds, *operations: Operation) -> list[Cell]:
     shape = f"{n_rows:,} x {width}, {n:,} {_kind(ids)}"
     make = partial(rows, n_rows, width, (n,), ids)
-    return [Cell("rows", operation, shape, make) for operation in operations]
+    large = n_rows * width > _LARGE_ELEMENTS
+    return [Cell("rows", operation, shape, make, large) for operation in operations]
 
 
 def _bag_cells(
@@ -127,7 +130,8 @@ def _bag_cells(
 ) -> list[Cell]:
     shape = f"{n_rows:,} x {width}, {n_bags:,} bags of {length} {_kind(ids)}"
     make = partial(bags, n_rows, width, n_bags, length, ids)
-    return [Cell("rows", operation, shape, make) for operation in operations]
+    large = n_rows * width > _LARGE_ELEMENTS
+    return [Cell("rows", operation, shape, make, large) for operation in operations]
 
 
 def _shape_cells(shape: tuple[int, int, int, DrawIds]) -> list[Cell]:
