@@ -10,7 +10,8 @@ namespace {
 // (V, D) with rows of their own stride; the rows of an int8 table are arrays of bytes.
 template <class S>
 ops::BagTable bag_table(const py::array& weight) {
-  assert(weight.ndim() == 2 && (weight.shape(1) < 2 || weight.strides(1) == weight.itemsize()));
+  assert(weight.ndim() == 2);
+  assert(weight.size() == 0 || weight.shape(1) == 1 || weight.strides(1) == weight.itemsize());
   const std::ptrdiff_t header = std::is_same_v<S, Int8Row> ? kInt8RowHeader : 0;
   return {static_cast<const char*>(weight.data()),
           weight.shape(0),
