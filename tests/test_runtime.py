@@ -231,6 +231,7 @@ def test_workers_start_when_needed_and_sleep_when_idle(run_python: Any) -> None:
         first = threading.Thread(target=int)  # beside which a sanitizer starts one of its own
         first.start()
         first.join()
+        time.sleep(0.1)  # it may still be there for a moment
         before = threads()
         er.set_num_threads(1)
         big_calls()

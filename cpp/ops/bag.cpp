@@ -87,13 +87,13 @@ std::ptrdiff_t row_bytes(const BagRows& bags) {
 }
 
 std::ptrdiff_t threads_worth(const BagRows& bags) {
-  return bags.items * row_bytes(bags) < kBytesPerThread ? 1 : runtime::num_threads();
+  return is_worth_threads(bags.items, row_bytes(bags)) ? runtime::num_threads() : 1;
 }
 
 // How many items make a share.
 std::ptrdiff_t share_items(const BagRows& bags) {
   const std::ptrdiff_t full = kShareBytes / row_bytes(bags) + 1;
-  return std::clamp(bags.items / (4 * threads_worth(bags)) + 1, (full + 3) / 4, full);
+  return std::clamp(bags.items / (4 * threads_worth(bags)) + 1, (full + 15) / 16, full);
 }
 
 // How many items of one bag may be in one share.

@@ -13,7 +13,7 @@ using kernels::RowKernels;
 
 // Bytes that one chunk of a gather moves: each chunk starts without rows under way, so not too few;
 // a Ctrl-C is seen between two, so not too many.
-constexpr std::ptrdiff_t kLeastChunkBytes = std::ptrdiff_t{1} << 19;
+constexpr std::ptrdiff_t kLeastChunkBytes = std::ptrdiff_t{1} << 16;
 constexpr std::ptrdiff_t kMostChunkBytes = std::ptrdiff_t{1} << 22;
 
 void copy_rows(const GatherArgs& args,
@@ -35,7 +35,7 @@ void copy_rows(const GatherArgs& args,
 }
 
 std::ptrdiff_t rows_a_chunk(std::ptrdiff_t n, std::ptrdiff_t row_bytes) {
-  if (row_bytes == 0 || n * row_bytes < kBytesPerThread) return std::max<std::ptrdiff_t>(1, n);
+  if (row_bytes == 0 || !is_worth_threads(n, row_bytes)) return std::max<std::ptrdiff_t>(1, n);
   const std::ptrdiff_t even = n * row_bytes / (4 * runtime::num_threads());
   return std::max<std::ptrdiff_t>(1,
                                   std::clamp(even, kLeastChunkBytes, kMostChunkBytes) / row_bytes);
@@ -67,6 +67,10 @@ struct Share {
   std::ptrdiff_t first_row, last_row;
 };
 
+// Bytes of updates below which the target is not shared: every share reads all indices, and which
+// rows are its own cannot be foretold.
+constexpr std::ptrdiff_t kLeastSharedBytes = std::ptrdiff_t{1} << 21;
+
 // Rows of a share at least: every share walks all indices, so small ones cost more than they bring.
 constexpr std::ptrdiff_t kLeastShareRows = 64;
 
@@ -75,8 +79,8 @@ constexpr std::ptrdiff_t kLeastShareRows = 64;
 template <class T>
 std::vector<Share> split_target(const MatrixView<T>& target, std::ptrdiff_t n) {
   constexpr std::ptrdiff_t kLine = 64 / std::ptrdiff_t{sizeof(T)};
-  const std::ptrdiff_t bytes = n * target.cols * std::ptrdiff_t{sizeof(T)};
-  const std::ptrdiff_t wanted = bytes < kBytesPerThread ? 1 : runtime::num_threads();
+  const std::ptrdiff_t row_bytes = target.cols * std::ptrdiff_t{sizeof(T)};
+  const std::ptrdiff_t wanted = n * row_bytes < kLeastSharedBytes ? 1 : runtime::num_threads();
   const std::ptrdiff_t lines = target.cols / kLine;
   const bool by_cols = lines >= wanted;
   const std::ptrdiff_t count =

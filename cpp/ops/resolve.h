@@ -13,8 +13,12 @@ namespace embedrnn::ops {
 // not.
 inline constexpr std::ptrdiff_t kAllInRange = -1;
 
-// Bytes moved below which a second thread costs more than it brings (about 200 us of work).
-inline constexpr std::ptrdiff_t kBytesPerThread = std::ptrdiff_t{1} << 21;
+// Whether the work on n rows of so many bytes is enough for a second thread, which costs more than
+// it brings below some 80 us. A row costs something beside its bytes, as much as a cache line does.
+inline bool is_worth_threads(std::ptrdiff_t n, std::ptrdiff_t row_bytes) {
+  constexpr std::ptrdiff_t kRowBytes = 64, kBytesWorthThreads = std::ptrdiff_t{1} << 20;
+  return n * (row_bytes + kRowBytes) >= kBytesWorthThreads;
+}
 
 class Resolver {
  public:
