@@ -61,23 +61,27 @@ std::ptrdiff_t scatter_add_as(py::array& target, const py::array& indices, py::a
   return without_gil([&] { return ops::scatter_add(args); });
 }
 
-// Integers are added by their bits, in which signed and unsigned sums are the same.
-std::ptrdiff_t
-scatter_add_integers(py::array& target, const py::array& indices, py::array& updates) {
+// Calls run(U{}) for the integers of the target: they are added by their bits, in which signed and
+// unsigned sums are the same.
+template <class Run>
+auto in_integer_bits(const py::array& target, const Run& run) {
   switch (target.itemsize()) {
   case 1:
-    return scatter_add_as<std::uint8_t, std::uint8_t>(target, indices, updates);
+    return run(std::uint8_t{});
   case 2:
-    return scatter_add_as<std::uint16_t, std::uint16_t>(target, indices, updates);
+    return run(std::uint16_t{});
   case 4:
-    return scatter_add_as<std::uint32_t, std::uint32_t>(target, indices, updates);
+    return run(std::uint32_t{});
   default:
-    return scatter_add_as<std::uint64_t, std::uint64_t>(target, indices, updates);
+    return run(std::uint64_t{});
   }
 }
 
 std::ptrdiff_t scatter_add(py::array target, const py::array& indices, py::array updates) {
-  if (target.dtype().kind() != 'f') return scatter_add_integers(target, indices, updates);
+  if (target.dtype().kind() != 'f') {
+    return in_integer_bits(
+        target, [&]<class U>(U) { return scatter_add_as<U, U>(target, indices, updates); });
+  }
   if (holds<double>(target)) return scatter_add_as<double, double>(target, indices, updates);
   if (holds<double>(updates)) return scatter_add_as<float, double>(target, indices, updates);
   return scatter_add_as<float, float>(target, indices, updates);
@@ -136,16 +140,7 @@ bool try_scatter_add(py::handle target, py::handle indices, py::handle updates) 
   if (holds<float>(*table)) return add_plain<float>(*table, *ids, *values);
   if (holds<double>(*table)) return add_plain<double>(*table, *ids, *values);
   if (table->dtype().kind() == 'f') return false;
-  switch (table->itemsize()) {
-  case 1:
-    return add_plain<std::uint8_t>(*table, *ids, *values);
-  case 2:
-    return add_plain<std::uint16_t>(*table, *ids, *values);
-  case 4:
-    return add_plain<std::uint32_t>(*table, *ids, *values);
-  default:
-    return add_plain<std::uint64_t>(*table, *ids, *values);
-  }
+  return in_integer_bits(*table, [&]<class U>(U) { return add_plain<U>(*table, *ids, *values); });
 }
 
 }  // namespace

@@ -185,7 +185,7 @@ def embedding_bag_vjp(
 
     def backward(grad_output: npt.ArrayLike, *, into: npt.NDArray[Any] | None = None) -> BagGrads:
         gradient = _check.bag_gradient(grad_output, call)
-        grad = (_max_grad if mode == "max" else _sum_grad)(call, gradient, mode)
+        grad = _max_grad(call, gradient) if mode == "max" else _sum_grad(call, gradient, mode)
         of_weights = _weights_grad(call, gradient)
         if into is None:
             return BagGrads(grad, of_weights)
@@ -236,7 +236,7 @@ def _sum_grad(call: Bag, gradient: npt.NDArray[Any], mode: str) -> RowGrad:
     return RowGrad(groups.rows, values)
 
 
-def _max_grad(call: Bag, gradient: npt.NDArray[Any], _mode: str) -> RowGrad:
+def _max_grad(call: Bag, gradient: npt.NDArray[Any]) -> RowGrad:
     """Return the gradient of the table: each column goes to the row that had the maximum."""
     groups = group(call.indices, call.weight.shape[0])
     winners = np.empty(call.out.shape, np.int64)
