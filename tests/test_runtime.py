@@ -293,6 +293,32 @@ def test_threads_follow_the_cpus_of_the_process(run_python: Any) -> None:
     assert int(run_python(code).stdout) == 1
 
 
+@needs_core
+@linux_only
+def test_workers_leave_the_callers_cpu_to_it(run_python: Any) -> None:
+    code = """
+        import os
+
+        def threads():
+            return set(map(int, os.listdir("/proc/self/task")))
+
+        er.set_num_threads(1)
+        big_calls()
+        before, cpus = threads(), os.sched_getaffinity(0)
+        er.set_num_threads(3)
+        big_calls()
+        workers = threads() - before
+        assert len(workers) == 2
+        where = [os.sched_getaffinity(worker) for worker in workers]
+        for some in where:
+            assert some <= cpus and len(some) == max(1, len(cpus) - 1), where
+        os.sched_setaffinity(0, {min(cpus)})
+        big_calls()
+        assert all(os.sched_getaffinity(worker) for worker in workers)
+    """
+    run_python(BIG_CALLS, code)
+
+
 @pytest.mark.slow
 @pytest.mark.skip_under("asan", "tsan")
 def test_no_fight_with_blas_threads(core: Any) -> None:

@@ -14,10 +14,8 @@
 #include <thread>
 
 #include <pthread.h>
-#if defined(__linux__)
-#include <sched.h>
-#endif
 
+#include "runtime/cpus.h"
 #include "runtime/pause.h"
 
 namespace embedrnn::runtime {
@@ -69,6 +67,7 @@ class Pool {
     // that holds it.
     if (busy_.exchange(true, std::memory_order_acquire)) return false;
     grow(threads - 1);
+    cpus_.leave_cpu_of_caller();
     open(job, threads - 1);
     job.run_chunks();
     close(job);
@@ -85,8 +84,12 @@ class Pool {
     for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigdelset(&blocked, fault);
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
     try {
-      for (; workers_ < workers; ++workers_)
-        std::thread([this, id = workers_] { work(id); }).detach();
+      cpus_.reserve(workers);
+      for (; workers_ < workers; ++workers_) {
+        std::thread worker([this, id = workers_] { work(id); });
+        cpus_.add(worker.native_handle());
+        worker.detach();
+      }
     } catch (const std::exception&) {
       // No more threads or memory to be had: go on with the workers there are.
     }
@@ -156,7 +159,9 @@ class Pool {
   }
 
   std::atomic<bool> busy_{false};  // held by the one caller whose job is open
-  int workers_ = 0;                // started; guarded by busy_
+  // Guarded by busy_.
+  int workers_ = 0;  // started
+  WorkerCpus cpus_;
 
   std::mutex mutex_;  // guards what follows; epoch_ and inside_ are also watched without it
   std::condition_variable job_opened_, job_left_;
@@ -182,14 +187,6 @@ Pool& pool() {
     return *fresh;
   delete fresh;
   return *expected;
-}
-
-int usable_cpus() {
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-#endif
-  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 }
 
 // The number a text starts with, or 0: OMP_NUM_THREADS may go on with a list of the nested levels.

@@ -1,0 +1,47 @@
+#include "runtime/cpus.h"
+
+#include <algorithm>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace embedrnn::runtime {
+namespace {
+
+#if defined(__linux__)
+// False on a machine of more CPUs than cpu_set_t has bits for.
+bool cpus_of_caller(cpu_set_t& set) { return sched_getaffinity(0, sizeof set, &set) == 0; }
+#endif
+
+}  // namespace
+
+int usable_cpus() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (cpus_of_caller(set)) return std::max(1, CPU_COUNT(&set));
+#endif
+  return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
+
+void WorkerCpus::add(pthread_t worker) {
+  workers_.push_back(worker);
+  left_ = -1;
+}
+
+void WorkerCpus::leave_cpu_of_caller() {
+#if defined(__linux__)
+  const int here = sched_getcpu();
+  if (here == left_ || here < 0 || here >= CPU_SETSIZE) return;
+  left_ = here;
+  cpu_set_t others;
+  if (!cpus_of_caller(others)) return;
+  CPU_CLR(here, &others);
+  if (CPU_COUNT(&others) == 0) return;
+  // It may fail where the CPUs of the process have just been changed: nothing is lost but time.
+  for (const pthread_t worker : workers_) pthread_setaffinity_np(worker, sizeof others, &others);
+#endif
+}
+
+}  // namespace embedrnn::runtime

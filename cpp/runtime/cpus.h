@@ -1,0 +1,30 @@
+// The CPUs that threads may run on.
+#pragma once
+
+#include <vector>
+
+#include <pthread.h>
+
+namespace embedrnn::runtime {
+
+// How many CPUs the calling thread may run on.
+int usable_cpus();
+
+// Keeps the workers of a pool off the CPU of its caller. A scheduler may wake a worker where its
+// waker runs, to fill one CPU before it uses the next; there it waits until the work is done, and
+// two threads take as long as one.
+class WorkerCpus {
+ public:
+  void reserve(int workers) { workers_.reserve(static_cast<std::size_t>(workers)); }
+  // Within what has been reserved.
+  void add(pthread_t worker);
+  // Lets the workers run wherever the caller may, but where it is. Cheap while it stays there; if
+  // the caller may run nowhere else, the workers stay where they are.
+  void leave_cpu_of_caller();
+
+ private:
+  std::vector<pthread_t> workers_;
+  int left_ = -1;  // the CPU left to the caller; -1: none
+};
+
+}  // namespace embedrnn::runtime
