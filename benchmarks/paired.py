@@ -6,6 +6,7 @@ holds one time of every contestant, and what is reported is the median of the ra
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from timeit import Timer
@@ -16,6 +17,9 @@ import numpy as np
 from workloads import Array
 
 _RESAMPLES = 2000
+# A pool of threads goes on looking for work after its turn, libgomp's for about 4 ms, on a core
+# that the next contestant needs: some took twice as long.
+_PAUSE_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def _calls(timer: Timer, min_time: float) -> int:
 
 
 def _time(timer: Timer, calls: int) -> float:
-    # One call off the clock, for the caches still hold the data of the contestant before.
-    timer.timeit(1)
+    time.sleep(_PAUSE_SECONDS)
+    # Off the clock: the caches hold the data of the contestant before, and the cores have slept.
+    timer.timeit(1 + calls // 4)
     return timer.timeit(calls) / calls
