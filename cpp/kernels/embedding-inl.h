@@ -54,10 +54,11 @@ EMBEDRNN_INLINE void copy_short(char* to, const char* from, std::ptrdiff_t bytes
   }
 }
 
+// Takes the block by value: one that a store could change would be read again at every row.
 template <class Copy>
-EMBEDRNN_INLINE void gather_rows(const GatherBlock& g, std::ptrdiff_t row_bytes, const Copy& copy) {
+EMBEDRNN_INLINE void gather_rows(const GatherBlock g, std::ptrdiff_t row_bytes, const Copy& copy) {
   const std::ptrdiff_t ahead = rows_ahead(row_bytes, g.n_rows);
-  const auto copy_row = [&](std::ptrdiff_t i) {
+  const auto copy_row = [=](std::ptrdiff_t i) {
     copy(g.out + i * g.out_row_stride, g.table + g.rows[i] * g.table_row_stride);
   };
   std::ptrdiff_t i = 0;
