@@ -3,6 +3,7 @@
 
 #include "rows-inl.h"
 #include "storage-inl.h"
+#include "tiles-inl.h"
 
 namespace embedrnn::kernels {
 namespace {
@@ -20,60 +21,18 @@ EMBEDRNN_INLINE Items items_of(const BagRows& b, std::ptrdiff_t bag) {
   return b.offsets != nullptr ? Items{b.offsets[bag], b.offsets[bag + 1]} : Items{bag, bag + 1};
 }
 
-// Calls body(i, reader) for the items of a bag. In the first tile of columns it also fetches the
-// rows to come, of this bag or the next ones. Takes the bags by value, to keep them in registers.
+// Calls body(i, reader of the columns from `first` on) for the items of a bag. In the first tile of
+// columns it also fetches the rows to come, of this bag or the next ones. Takes the bags by value,
+// to keep them in registers.
 template <class S, class Body>
-EMBEDRNN_INLINE void
-for_items(const BagRows b, Items items, std::ptrdiff_t ahead, const Body& body) {
+EMBEDRNN_INLINE void for_items(
+    const BagRows b, Items items, std::ptrdiff_t first, std::ptrdiff_t ahead, const Body& body) {
   const std::ptrdiff_t row_bytes = RowReader<S>::bytes(b.cols);
   const std::ptrdiff_t last_ahead = ahead > 0 ? b.items - ahead : 0;
   for (std::ptrdiff_t i = items.begin; i < items.end; ++i) {
     if (i < last_ahead) prefetch(b.table + b.rows[i + ahead] * b.table_row_stride, row_bytes);
-    body(i, RowReader<S>(b.table + b.rows[i] * b.table_row_stride));
+    body(i, RowReader<S>(b.table + b.rows[i] * b.table_row_stride, first));
   }
-}
-
-// The sums of a few columns, in registers: Vectors of N lanes.
-template <class T, int N, int Vectors>
-struct TileSums {
-  static constexpr std::ptrdiff_t kColumns = std::ptrdiff_t{N} * Vectors;
-  Part<T, N> sum[Vectors] = {};
-
-  EMBEDRNN_INLINE void load(const T* p) {
-    for (int v = 0; v < Vectors; ++v) sum[v] = load_part<N>(p + v * N);
-  }
-  EMBEDRNN_INLINE void add(const T* p) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) sum[v] += load_part<N>(p + v * N);
-  }
-  EMBEDRNN_INLINE void add(T weight, const T* p) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) sum[v] += weight * load_part<N>(p + v * N);
-  }
-  EMBEDRNN_INLINE void divide(T by) {
-    for (int v = 0; v < Vectors; ++v) sum[v] /= by;
-  }
-  EMBEDRNN_INLINE void store(T* p) const {
-    for (int v = 0; v < Vectors; ++v) store_part<N>(p + v * N, sum[v]);
-  }
-};
-
-// Calls body(sums, first column) for each tile of the columns; `sums` is of the type that keeps
-// them in registers.
-template <class T, class Body>
-EMBEDRNN_INLINE void for_tiles(std::ptrdiff_t first, std::ptrdiff_t last, const Body& body) {
-  constexpr int kLane = kLanes<T>;
-  while (last - first >= kLane) {
-    const std::ptrdiff_t left = (last - first) / kLane;
-    with_constant<8>(left < 8 ? left : 8, [&](auto vectors) {
-      using Sums = TileSums<T, kLane, decltype(vectors)::value>;
-      body(Sums{}, first);
-      first += Sums::kColumns;
-    });
-  }
-  for_parts<kLane / 2>(last - first, [&](auto lanes, std::ptrdiff_t at) {
-    body(TileSums<T, decltype(lanes)::value, 1>{}, first + at);
-  });
 }
 
 template <class S, class O, class Sums>
@@ -83,21 +42,21 @@ EMBEDRNN_INLINE void sum_tile(const BagSumBlock<Sum<S>>& b,
                               std::ptrdiff_t first,
                               std::ptrdiff_t ahead) {
   using T = Sum<S>;
-  constexpr std::ptrdiff_t n = Sums::kColumns;
-  alignas(EMBEDRNN_VECTOR_BYTES) T buffer[n];
+  const std::ptrdiff_t n = sums.n;
+  alignas(EMBEDRNN_VECTOR_BYTES) T buffer[Sums::kMost];
   const std::ptrdiff_t out_row = b.out_rows != nullptr ? b.out_rows[bag] : bag;
   O* const out = reinterpret_cast<O*>(b.out + out_row * b.out_row_stride) + first;
   const Items items = items_of(b.bags, bag);
   if (b.out_rows != nullptr) {
-    sums.load(RowReader<O>(reinterpret_cast<const char*>(out)).columns(0, n, buffer));
+    sums.load(RowReader<O>(reinterpret_cast<const char*>(out), 0).columns(0, n, buffer));
   }
   if (const T* const weights = b.weights; weights != nullptr) {
-    for_items<S>(b.bags, items, ahead, [&](std::ptrdiff_t i, const RowReader<S>& row) {
-      sums.add(weights[i], row.columns(first, n, buffer));
+    for_items<S>(b.bags, items, first, ahead, [&](std::ptrdiff_t i, const RowReader<S>& row) {
+      sums.add(weights[i], row.columns(0, n, buffer));
     });
   } else {
-    for_items<S>(b.bags, items, ahead, [&](std::ptrdiff_t, const RowReader<S>& row) {
-      sums.add(row.columns(first, n, buffer));
+    for_items<S>(b.bags, items, first, ahead, [&](std::ptrdiff_t, const RowReader<S>& row) {
+      sums.add(row.columns(0, n, buffer));
     });
   }
   if (b.mean && items.end > items.begin) sums.divide(static_cast<T>(items.end - items.begin));
@@ -114,9 +73,14 @@ void bag_sum(const BagSumBlock<Sum<S>>& b) noexcept {
   using T = Sum<S>;
   const std::ptrdiff_t ahead = rows_ahead(RowReader<S>::bytes(b.bags.cols), b.bags.n_rows);
   for (std::ptrdiff_t bag = b.bags.first; bag < b.bags.last; ++bag) {
-    for_tiles<T>(b.first_col, b.last_col, [&](auto sums, std::ptrdiff_t first) {
+    const auto sum = [&](auto sums, std::ptrdiff_t first) {
       sum_tile<S, O>(b, bag, sums, first, first == b.first_col ? ahead : 0);
-    });
+    };
+    if constexpr (sizeof(S) == sizeof(T) && sizeof(O) == sizeof(T)) {
+      for_tiles<T>(b.first_col, b.last_col, sum);
+    } else {
+      for_exact_tiles<T>(b.first_col, b.last_col, b.out_rows == nullptr, sum);
+    }
   }
 }
 
@@ -137,8 +101,8 @@ max_tile(const BagMaxBlock& b, std::ptrdiff_t bag, std::ptrdiff_t first, std::pt
   std::ptrdiff_t winner[kTileColumns<T>];
   const Items items = items_of(b.bags, bag);
   for (std::ptrdiff_t c = 0; c < n; ++c) winner[c] = -1;
-  for_items<S>(b.bags, items, 0, [&](std::ptrdiff_t i, const RowReader<S>& row) {
-    const T* const values = row.columns(first, n, buffer);
+  for_items<S>(b.bags, items, first, 0, [&](std::ptrdiff_t i, const RowReader<S>& row) {
+    const T* const values = row.columns(0, n, buffer);
     if (i == items.begin) {
       for (std::ptrdiff_t c = 0; c < n; ++c) most[c] = values[c];
       for (std::ptrdiff_t c = 0; c < n; ++c) winner[c] = i;
@@ -193,7 +157,7 @@ void bag_dot(const BagDotBlock<Sum<S>>& b) noexcept {
   for (std::ptrdiff_t bag = b.bags.first; bag < b.bags.last; ++bag) {
     const T* const gradient = b.gradient + bag * b.bags.cols;
     for_items<S>(
-        b.bags, items_of(b.bags, bag), ahead, [&](std::ptrdiff_t i, const RowReader<S>& row) {
+        b.bags, items_of(b.bags, bag), 0, ahead, [&](std::ptrdiff_t i, const RowReader<S>& row) {
           Dot<T> dot;
           for (std::ptrdiff_t first = 0; first < b.bags.cols; first += kColumns) {
             const std::ptrdiff_t left = b.bags.cols - first, n = left < kColumns ? left : kColumns;

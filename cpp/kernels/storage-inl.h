@@ -48,34 +48,35 @@ EMBEDRNN_INLINE BFloat16 narrow(float v, BFloat16) {
   return {static_cast<std::uint16_t>(is_nan ? bits >> 16 | 0x40 : rounded)};
 }
 
-// One stored row, read as sums need it: columns() gives n of them from `first` on, which are those
-// of the table itself or have been put into `buffer`.
+// One stored row from a column on, read as sums need it: columns() gives n of them from `at` on,
+// which are those of the table itself or have been put into `buffer`.
 template <class S>
 struct RowReader {
+  using Element = float;
   using Output = S;
   const S* row;
 
-  explicit RowReader(const char* p) : row(reinterpret_cast<const S*>(p)) {}
+  RowReader(const char* p, std::ptrdiff_t first) : row(reinterpret_cast<const S*>(p) + first) {}
   static std::ptrdiff_t bytes(std::ptrdiff_t cols) { return cols * std::ptrdiff_t{sizeof(S)}; }
 
   EMBEDRNN_INLINE const float*
-  columns(std::ptrdiff_t first, std::ptrdiff_t n, float* __restrict buffer) const {
-    for (std::ptrdiff_t i = 0; i < n; ++i) buffer[i] = widen(row[first + i]);
+  columns(std::ptrdiff_t at, std::ptrdiff_t n, float* __restrict buffer) const {
+    for (std::ptrdiff_t i = 0; i < n; ++i) buffer[i] = widen(row[at + i]);
     return buffer;
   }
 };
 
 template <class T>
 struct PlainRowReader {
+  using Element = T;
   using Output = T;
   const T* row;
 
-  explicit PlainRowReader(const char* p) : row(reinterpret_cast<const T*>(p)) {}
+  PlainRowReader(const char* p, std::ptrdiff_t first)
+      : row(reinterpret_cast<const T*>(p) + first) {}
   static std::ptrdiff_t bytes(std::ptrdiff_t cols) { return cols * std::ptrdiff_t{sizeof(T)}; }
 
-  EMBEDRNN_INLINE const T* columns(std::ptrdiff_t first, std::ptrdiff_t, T*) const {
-    return row + first;
-  }
+  EMBEDRNN_INLINE const T* columns(std::ptrdiff_t at, std::ptrdiff_t, T*) const { return row + at; }
 };
 template <>
 struct RowReader<float> : PlainRowReader<float> {
@@ -88,21 +89,22 @@ struct RowReader<double> : PlainRowReader<double> {
 
 template <>
 struct RowReader<Int8Row> {
+  using Element = float;
   using Output = float;
   const std::int8_t* codes;
   float scale, offset;
 
-  explicit RowReader(const char* p)
-      : codes(reinterpret_cast<const std::int8_t*>(p) + kInt8RowHeader) {
+  RowReader(const char* p, std::ptrdiff_t first)
+      : codes(reinterpret_cast<const std::int8_t*>(p) + kInt8RowHeader + first) {
     __builtin_memcpy(&scale, p, sizeof scale);
     __builtin_memcpy(&offset, p + sizeof scale, sizeof offset);
   }
   static std::ptrdiff_t bytes(std::ptrdiff_t cols) { return kInt8RowHeader + cols; }
 
   EMBEDRNN_INLINE const float*
-  columns(std::ptrdiff_t first, std::ptrdiff_t n, float* __restrict buffer) const {
+  columns(std::ptrdiff_t at, std::ptrdiff_t n, float* __restrict buffer) const {
     for (std::ptrdiff_t i = 0; i < n; ++i) {
-      buffer[i] = scale * static_cast<float>(codes[first + i]) + offset;
+      buffer[i] = scale * static_cast<float>(codes[at + i]) + offset;
     }
     return buffer;
   }

@@ -78,17 +78,17 @@ struct GatherBlock {
   std::ptrdiff_t out_row_stride, out_col_stride;
 };
 
-// target[rows[i]] += updates[i], i ascending. The rows outside [first_row, last_row) are skipped.
-// U is the type each sum is formed in: double for a float target gives what NumPy gives for float64
-// updates.
+// target[rows[i]] += updates[positions[i]], i ascending. U is the type each sum is formed in:
+// double for a float target gives what NumPy gives for float64 updates.
 template <class T, class U>
 struct ScatterAddBlock {
   T* target;
   std::ptrdiff_t target_row_stride, target_col_stride;
-  const std::int64_t* rows;  // (n)
+  std::int64_t n_rows;            // of the target
+  const std::int64_t* rows;       // (n)
+  const std::int64_t* positions;  // (n); null: positions[i] = i
   std::ptrdiff_t n, cols;
-  std::int64_t first_row, last_row;
-  const U* updates;  // (n, cols), may not overlap the target
+  const U* updates;  // may not overlap the target
   std::ptrdiff_t update_row_stride, update_col_stride;
 };
 

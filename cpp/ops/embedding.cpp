@@ -1,5 +1,7 @@
 #include "ops/embedding.h"
 
+#include <algorithm>
+#include <array>
 #include <type_traits>
 #include <vector>
 
@@ -67,53 +69,92 @@ struct Share {
   std::ptrdiff_t first_row, last_row;
 };
 
-// Bytes of updates below which the target is not shared: every share reads all indices, and which
-// rows are its own cannot be foretold.
-constexpr std::ptrdiff_t kLeastSharedBytes = std::ptrdiff_t{1} << 21;
-
-// Rows of a share at least: every share walks all indices, so small ones cost more than they bring.
-constexpr std::ptrdiff_t kLeastShareRows = 64;
-
-// Splits the columns while each share keeps whole cache lines of a row, since that balances
-// whatever the indices are; else the rows. Every share walks all indices, in order.
+// Shares of columns that end where cache lines do: no line belongs to two threads, if the rows keep
+// the alignment of the first.
 template <class T>
-std::vector<Share> split_target(const MatrixView<T>& target, std::ptrdiff_t n) {
+std::vector<Share> split_columns(const MatrixView<T>& target, std::ptrdiff_t count) {
   constexpr std::ptrdiff_t kLine = 64 / std::ptrdiff_t{sizeof(T)};
-  const std::ptrdiff_t row_bytes = target.cols * std::ptrdiff_t{sizeof(T)};
-  const std::ptrdiff_t wanted = n * row_bytes < kLeastSharedBytes ? 1 : runtime::num_threads();
-  const std::ptrdiff_t lines = target.cols / kLine;
-  const bool by_cols = lines >= wanted;
-  const std::ptrdiff_t count =
-      by_cols ? wanted : std::clamp<std::ptrdiff_t>(target.rows / kLeastShareRows, 1, wanted);
-  const auto part = [&](std::ptrdiff_t all, std::ptrdiff_t index) { return all * index / count; };
+  const auto address = reinterpret_cast<std::uintptr_t>(target.data) / sizeof(T);
+  const std::ptrdiff_t head = kLine - static_cast<std::ptrdiff_t>(address % kLine);
+  const auto bound = [&](std::ptrdiff_t i) {
+    const std::ptrdiff_t even = target.cols * i / count;
+    return i == 0 || i == count ? even : even - (even + kLine - head) % kLine;
+  };
   std::vector<Share> shares;
-  for (std::ptrdiff_t i = 0; i < count; ++i) {
-    if (by_cols) {
-      const std::ptrdiff_t last = i + 1 == count ? target.cols : part(lines, i + 1) * kLine;
-      shares.push_back({part(lines, i) * kLine, last, 0, target.rows});
-    } else {
-      shares.push_back({0, target.cols, part(target.rows, i), part(target.rows, i + 1)});
-    }
+  for (std::ptrdiff_t i = 0; i < count; ++i)
+    shares.push_back({bound(i), bound(i + 1), 0, target.rows});
+  return shares;
+}
+
+// Shares of rows that about as many of the indices name, going by a sample of them.
+template <class T>
+std::vector<Share> split_rows(const MatrixView<T>& target,
+                              const Resolver& resolve,
+                              std::ptrdiff_t n,
+                              std::ptrdiff_t count) {
+  constexpr std::ptrdiff_t kSample = 256;
+  std::array<std::int64_t, kSample> rows;
+  for (std::ptrdiff_t i = 0; i < kSample; ++i)
+    resolve(n * i / kSample, 1, &rows[static_cast<std::size_t>(i)]);
+  std::sort(rows.begin(), rows.end());
+  std::vector<Share> shares;
+  std::ptrdiff_t first = 0;
+  for (std::ptrdiff_t i = 1; i <= count; ++i) {
+    const std::ptrdiff_t last =
+        i == count ? target.rows : rows[static_cast<std::size_t>(kSample * i / count)];
+    shares.push_back({0, target.cols, first, last});
+    first = last;
   }
   return shares;
+}
+
+// Columns, while each share keeps whole cache lines of a row, since that balances whatever the
+// indices are; else rows. Every share walks all indices, in order.
+template <class T>
+std::vector<Share>
+split_target(const MatrixView<T>& target, const Resolver& resolve, std::ptrdiff_t n) {
+  const std::ptrdiff_t row_bytes = target.cols * std::ptrdiff_t{sizeof(T)};
+  constexpr std::ptrdiff_t kScalarBytes =
+      8;  // added in the time it takes to find out whose they are
+  if (row_bytes <= kScalarBytes || !is_worth_threads(n, row_bytes))
+    return {{0, target.cols, 0, target.rows}};
+  const std::ptrdiff_t count = runtime::num_threads();
+  return row_bytes >= 64 * count ? split_columns(target, count)
+                                 : split_rows(target, resolve, n, count);
+}
+
+// Keeps those of n rows that lie in the share, and notes their positions; how many there are. No
+// branch: which rows these are cannot be foretold.
+std::ptrdiff_t
+keep_own(const Share& share, std::ptrdiff_t n, std::int64_t* rows, std::int64_t* positions) {
+  const auto owned = static_cast<std::uint64_t>(share.last_row - share.first_row);
+  std::ptrdiff_t count = 0;
+  for (std::ptrdiff_t i = 0; i < n; ++i) {
+    const std::int64_t row = rows[i];
+    rows[count] = row;
+    positions[count] = i;
+    count += static_cast<std::uint64_t>(row - share.first_row) < owned ? 1 : 0;
+  }
+  return count;
 }
 
 template <class T, class U>
 void scatter_share(const ScatterAddArgs<T, U>& args, const Resolver& resolve, const Share& share) {
   const MatrixView<T>& target = args.target;
   const MatrixView<const U>& updates = args.updates;
-  const std::ptrdiff_t cols = share.last_col - share.first_col;
+  const bool all_rows = share.last_row - share.first_row == target.rows;
+  std::int64_t positions[Resolver::kBlock];
   resolve.for_blocks(
-      0, args.indices.n, [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
+      0, args.indices.n, [&](std::ptrdiff_t first, std::ptrdiff_t count, std::int64_t* rows) {
         scatter_add_kernel<T, U>(resolve.kernels())(kernels::ScatterAddBlock<T, U>{
             .target = target.data + share.first_col * target.col_stride,
             .target_row_stride = target.row_stride,
             .target_col_stride = target.col_stride,
+            .n_rows = target.rows,
             .rows = rows,
-            .n = count,
-            .cols = cols,
-            .first_row = share.first_row,
-            .last_row = share.last_row,
+            .positions = all_rows ? nullptr : positions,
+            .n = all_rows ? count : keep_own(share, count, rows, positions),
+            .cols = share.last_col - share.first_col,
             .updates =
                 updates.data + first * updates.row_stride + share.first_col * updates.col_stride,
             .update_row_stride = updates.row_stride,
@@ -144,7 +185,7 @@ std::ptrdiff_t scatter_add(const ScatterAddArgs<T, U>& args) {
   const Resolver resolve(args.indices, args.target.rows);
   const std::ptrdiff_t bad = resolve.first_bad();
   if (bad != kAllInRange) return bad;
-  const std::vector<Share> shares = split_target(args.target, args.indices.n);
+  const std::vector<Share> shares = split_target(args.target, resolve, args.indices.n);
   runtime::parallel_for(static_cast<std::int64_t>(shares.size()), [&](std::int64_t chunk) {
     scatter_share(args, resolve, shares[static_cast<std::size_t>(chunk)]);
   });

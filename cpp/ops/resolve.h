@@ -13,11 +13,16 @@ namespace embedrnn::ops {
 // not.
 inline constexpr std::ptrdiff_t kAllInRange = -1;
 
-// Whether the work on n rows of so many bytes is enough for a second thread, which costs more than
-// it brings below some 80 us. A row costs something beside its bytes, as much as a cache line does.
+// What n rows of so many bytes cost, in bytes: a row costs something beside its own, as much as a
+// cache line does.
+inline std::ptrdiff_t cost_of_rows(std::ptrdiff_t n, std::ptrdiff_t row_bytes) {
+  constexpr std::ptrdiff_t kLine = 64;
+  return n * (row_bytes + kLine);
+}
+
+// Whether that is enough for a second thread, which costs more than it brings below some 80 us.
 inline bool is_worth_threads(std::ptrdiff_t n, std::ptrdiff_t row_bytes) {
-  constexpr std::ptrdiff_t kRowBytes = 64, kBytesWorthThreads = std::ptrdiff_t{1} << 20;
-  return n * (row_bytes + kRowBytes) >= kBytesWorthThreads;
+  return cost_of_rows(n, row_bytes) >= std::ptrdiff_t{1} << 20;
 }
 
 class Resolver {
@@ -40,16 +45,18 @@ class Resolver {
     std::fill(rows + good, rows + n, 0);
   }
 
+  // The most row numbers of a block: they stay in L1.
+  static constexpr std::ptrdiff_t kBlock = 2048;
+
   // Calls body(first, n, rows) for consecutive blocks of the indices [begin, end), which have been
-  // checked. The row numbers of a block stay in L1.
+  // checked. The rows are the body's to change.
   template <class Body>
   void for_blocks(std::ptrdiff_t begin, std::ptrdiff_t end, const Body& body) const {
-    constexpr std::ptrdiff_t kBlock = 2048;
     std::int64_t rows[kBlock];
     for (std::ptrdiff_t first = begin; first < end; first += kBlock) {
       const std::ptrdiff_t n = std::min(kBlock, end - first);
       (*this)(first, n, rows);
-      body(first, n, static_cast<const std::int64_t*>(rows));
+      body(first, n, rows);
     }
   }
 
