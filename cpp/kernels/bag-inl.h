@@ -42,7 +42,7 @@ EMBEDRNN_INLINE void sum_tile(const BagSumBlock<Sum<S>>& b,
                               std::ptrdiff_t first,
                               std::ptrdiff_t ahead) {
   using T = Sum<S>;
-  const std::ptrdiff_t n = sums.n;
+  const std::ptrdiff_t n = sums.columns();
   alignas(EMBEDRNN_VECTOR_BYTES) T buffer[Sums::kMost];
   const std::ptrdiff_t out_row = b.out_rows != nullptr ? b.out_rows[bag] : bag;
   O* const out = reinterpret_cast<O*>(b.out + out_row * b.out_row_stride) + first;
@@ -73,7 +73,7 @@ void bag_sum(const BagSumBlock<Sum<S>>& b) noexcept {
   using T = Sum<S>;
   const std::ptrdiff_t ahead = rows_ahead(RowReader<S>::bytes(b.bags.cols), b.bags.n_rows);
   for (std::ptrdiff_t bag = b.bags.first; bag < b.bags.last; ++bag) {
-    const auto sum = [&](auto sums, std::ptrdiff_t first) {
+    const auto sum = [&](auto sums, std::ptrdiff_t first) EMBEDRNN_INLINE_LAMBDA {
       sum_tile<S, O>(b, bag, sums, first, first == b.first_col ? ahead : 0);
     };
     if constexpr (sizeof(S) == sizeof(T) && sizeof(O) == sizeof(T)) {
@@ -82,6 +82,22 @@ void bag_sum(const BagSumBlock<Sum<S>>& b) noexcept {
       for_exact_tiles<T>(b.first_col, b.last_col, b.out_rows == nullptr, sum);
     }
   }
+}
+
+// Bags of one row each are written as they are read: no column is a -0, so a sum from zero has the
+// same bits.
+void bag_sum_int8(const BagSumBlock<float>& b) noexcept {
+  if (b.bags.offsets != nullptr || b.weights != nullptr || b.out_rows != nullptr)
+    return bag_sum<Int8Row>(b);
+  const std::ptrdiff_t ahead = rows_ahead(RowReader<Int8Row>::bytes(b.bags.cols), b.bags.n_rows);
+  for_items<Int8Row>(b.bags,
+                     {b.bags.first, b.bags.last},
+                     b.first_col,
+                     ahead,
+                     [=](std::ptrdiff_t i, const RowReader<Int8Row>& row) {
+                       float* const out = reinterpret_cast<float*>(b.out + i * b.out_row_stride);
+                       row.columns(0, b.last_col - b.first_col, out + b.first_col);
+                     });
 }
 
 // Keeps the first of equal values, and the first NaN, as numpy.maximum does; `winner` is its item.

@@ -194,7 +194,7 @@ EMBEDRNN_INLINE void scatter_runs(const ScatterAddBlock<T, T> s) {
     const std::int64_t row = s.rows[first];
     while (last < s.n && s.rows[last] == row) ++last;
     T* const to = s.target + row * s.target_row_stride;
-    for_tiles<T>(0, s.cols, [=](auto sums, std::ptrdiff_t at) {
+    for_tiles<T>(0, s.cols, [=](auto sums, std::ptrdiff_t at) EMBEDRNN_INLINE_LAMBDA {
       sums.load(to + at);
       for (std::ptrdiff_t i = first; i < last; ++i) {
         const std::ptrdiff_t position = s.positions != nullptr ? s.positions[i] : i;

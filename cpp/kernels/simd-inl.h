@@ -8,6 +8,8 @@
 #include <cstdint>
 
 #define EMBEDRNN_INLINE inline __attribute__((always_inline))
+// Behind the parameters of a lambda that must not become a call: vectors would go through memory.
+#define EMBEDRNN_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace embedrnn::kernels {
 namespace {

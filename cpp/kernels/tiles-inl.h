@@ -8,20 +8,23 @@ namespace {
 
 // The sums of n columns, in vectors of N lanes: more than Vectors - 1 of them full. The last ends
 // where the columns do, so it may share some with the one before: they are summed twice, alike.
-template <class T, int N, int Vectors>
+template <class T, int N, int Vectors, bool Exact = false>
 struct TileSums {
   static constexpr std::ptrdiff_t kMost = std::ptrdiff_t{N} * Vectors;
   Part<T, N> sum[Vectors] = {};
   std::ptrdiff_t n;
 
-  EMBEDRNN_INLINE explicit TileSums(std::ptrdiff_t columns) : n(columns) {}
+  EMBEDRNN_INLINE explicit TileSums(std::ptrdiff_t columns = kMost) : n(columns) {}
+
+  // Known at compile time if Exact.
+  EMBEDRNN_INLINE std::ptrdiff_t columns() const { return Exact ? kMost : n; }
 
   // Calls body(a sum, its first column) for each vector.
   template <class Body>
   EMBEDRNN_INLINE void each(const Body& body) {
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v)
-      body(sum[v], v > 0 && v == Vectors - 1 ? n - N : std::ptrdiff_t{v} * N);
+      body(sum[v], v > 0 && v == Vectors - 1 ? columns() - N : std::ptrdiff_t{v} * N);
   }
   EMBEDRNN_INLINE void load(const T* p) {
     each([=](Part<T, N>& s, std::ptrdiff_t at) { s = load_part<N>(p + at); });
@@ -91,15 +94,14 @@ for_exact_tiles(std::ptrdiff_t first, std::ptrdiff_t last, bool may_repeat, cons
   while (last - first >= kLane) {
     const std::ptrdiff_t vectors = (last - first) / kLane;
     with_constant<kMost>(vectors < kMost ? vectors : kMost, [&](auto count) {
-      using Sums = TileSums<T, kLane, decltype(count)::value>;
-      body(Sums(Sums::kMost), first);
+      using Sums = TileSums<T, kLane, decltype(count)::value, true>;
+      body(Sums{}, first);
       first += Sums::kMost;
     });
   }
-  if (repeats && first < last) return body(TileSums<T, kLane, 1>(kLane), last - kLane);
+  if (repeats && first < last) return body(TileSums<T, kLane, 1, true>{}, last - kLane);
   for_parts<kLane / 2>(last - first, [&](auto lanes, std::ptrdiff_t at) {
-    constexpr int kPart = decltype(lanes)::value;
-    body(TileSums<T, kPart, 1>(kPart), first + at);
+    body(TileSums<T, decltype(lanes)::value, 1, true>{}, first + at);
   });
 }
 
