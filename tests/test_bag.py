@@ -64,6 +64,17 @@ def test_sums_have_the_bits_of_add_at(backend: str, dtype: Any, case: BagCase) -
     assert_same_bits(er.embedding_bag(weight, indices, lengths=case.lengths), expected)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+def test_every_width(backend: str, dtype: Any) -> None:
+    random = np.random.default_rng(0)
+    indices, offsets = random.integers(0, 9, 20), [0, 7, 7, 8]
+    for width in range(1, 160):
+        weight = random.integers(-9, 9, (9, width)).astype(dtype)  # whose sums are exact
+        expected = np.zeros((4, width))
+        expected[[0, 2, 3]] = np.add.reduceat(weight[indices].astype("f8"), [0, 7, 8])
+        assert np.array_equal(er.embedding_bag(weight, indices, offsets), expected)
+
+
 @bag_case
 @pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
 def test_per_sample_weights(backend: str, case: BagCase, dtype: Any) -> None:

@@ -195,6 +195,17 @@ def test_gather_stays_inside_its_arrays(backend: str, item: str, before: bool) -
             assert out.tobytes() == np.take(weight, indices, axis=0).tobytes()
 
 
+@pytest.mark.parametrize(("width", "shift"), [(128, 0), (128, 1), (130, 0)])
+def test_gather_into_an_out_beyond_the_caches(native: str, width: int, shift: int) -> None:
+    weight, n = values((50, width), "f4"), 70_000
+    indices = np.random.default_rng(0).integers(-50, 50, n)
+    out = np.zeros(n * width + 5, np.float32)[shift : n * width + shift].reshape(n, width)
+    before, after = out.base[:shift].copy(), out.base[n * width + shift :].copy()
+    assert_same_bits(er.gather(weight, indices, out=out), weight[indices])
+    assert_same_bits(out.base[:shift], before)
+    assert_same_bits(out.base[n * width + shift :], after)
+
+
 def test_gather_from_a_file(backend: str, tmp_path: Any) -> None:
     weight = values((50, 7), "f4")
     weight.tofile(tmp_path / "table")
@@ -429,6 +440,25 @@ def test_scatter_add_indices_overlapping_the_target(backend: str) -> None:
     expected = add_at(target, indices.copy(), np.ones(3))
     er.scatter_add(target, indices, np.ones(3))
     assert_same_bits(target, expected)
+
+
+@pytest.mark.parametrize("width", [1, 3, 7, 16, 40, 64, 300])
+@pytest.mark.parametrize("order", ["equal", "runs", "pairs", "random", "two"])
+def test_scatter_add_of_runs(native: str, dtype: Any, order: str, width: int) -> None:
+    random = np.random.default_rng(0)
+    n = 3000 if width > 64 else 30_000
+    ids = {
+        "equal": np.full(n, 4),
+        "runs": np.sort(random.integers(0, 90, n)),
+        "pairs": np.repeat(random.permutation(n // 2), 2) % 500,
+        "random": random.integers(-500, 500, n),
+        "two": np.arange(n) % 2 * 499,
+    }[order]
+    target, updates = values((500, width), dtype), values((n, width), dtype, seed=1)
+    expected = add_at(target, ids, updates)
+    for threads in (1, 2, 3, 8):
+        er.set_num_threads(threads)
+        assert_same_bits(er.scatter_add(target.copy(), ids, updates), expected)
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["end", "start"])

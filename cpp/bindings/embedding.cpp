@@ -115,7 +115,8 @@ py::object try_gather(py::handle weight, py::handle indices, py::handle out, py:
                              .mode = IndexMode::kRaise,
                              .out = static_cast<char*>(rows->mutable_data()),
                              .out_row_stride = cols * itemsize,
-                             .out_col_stride = itemsize};
+                             .out_col_stride = itemsize,
+                             .old_out = !out.is_none()};
   if (without_gil([&] { return ops::gather(args); }) != ops::kAllInRange) return py::none();
   return *rows;
 }

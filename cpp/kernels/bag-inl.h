@@ -71,7 +71,8 @@ EMBEDRNN_INLINE void sum_tile(const BagSumBlock<Sum<S>>& b,
 template <class S, class O = typename RowReader<S>::Output>
 void bag_sum(const BagSumBlock<Sum<S>>& b) noexcept {
   using T = Sum<S>;
-  const std::ptrdiff_t ahead = rows_ahead(RowReader<S>::bytes(b.bags.cols), b.bags.n_rows);
+  const std::ptrdiff_t ahead =
+      rows_ahead(RowReader<S>::bytes(b.bags.cols), b.bags.n_rows, kResidentSummedBytes);
   for (std::ptrdiff_t bag = b.bags.first; bag < b.bags.last; ++bag) {
     const auto sum = [&](auto sums, std::ptrdiff_t first) EMBEDRNN_INLINE_LAMBDA {
       sum_tile<S, O>(b, bag, sums, first, first == b.first_col ? ahead : 0);
@@ -89,7 +90,8 @@ void bag_sum(const BagSumBlock<Sum<S>>& b) noexcept {
 void bag_sum_int8(const BagSumBlock<float>& b) noexcept {
   if (b.bags.offsets != nullptr || b.weights != nullptr || b.out_rows != nullptr)
     return bag_sum<Int8Row>(b);
-  const std::ptrdiff_t ahead = rows_ahead(RowReader<Int8Row>::bytes(b.bags.cols), b.bags.n_rows);
+  const std::ptrdiff_t ahead =
+      rows_ahead(RowReader<Int8Row>::bytes(b.bags.cols), b.bags.n_rows, kResidentSummedBytes);
   for_items<Int8Row>(b.bags,
                      {b.bags.first, b.bags.last},
                      b.first_col,
@@ -169,7 +171,8 @@ void bag_dot(const BagDotBlock<Sum<S>>& b) noexcept {
   using T = Sum<S>;
   constexpr std::ptrdiff_t kColumns = kTileColumns<T>;
   alignas(EMBEDRNN_VECTOR_BYTES) T buffer[kColumns];
-  const std::ptrdiff_t ahead = rows_ahead(RowReader<S>::bytes(b.bags.cols), b.bags.n_rows);
+  const std::ptrdiff_t ahead =
+      rows_ahead(RowReader<S>::bytes(b.bags.cols), b.bags.n_rows, kResidentSummedBytes);
   for (std::ptrdiff_t bag = b.bags.first; bag < b.bags.last; ++bag) {
     const T* const gradient = b.gradient + bag * b.bags.cols;
     for_items<S>(

@@ -21,8 +21,7 @@ EMBEDRNN_INLINE void copy_vectors(char* to, const char* from) {
 // Copies at least one vector; the last may overlap the one before, so there is no byte tail. Four
 // loads before four stores: 10 to 15 % faster in L2 than one by one, where a load may look as if it
 // read what a store still holds. memcpy and rep movsb were no better at 512 to 3,072 bytes,
-// streaming stores lost 20 % on a table in L3, and fetching the output ahead no longer gained
-// anything.
+// and fetching the output ahead no longer gained anything.
 EMBEDRNN_INLINE void copy_long(char* to, const char* from, std::ptrdiff_t bytes) {
   constexpr std::ptrdiff_t kStep = EMBEDRNN_VECTOR_BYTES;
   std::ptrdiff_t at = 0;
@@ -58,7 +57,7 @@ EMBEDRNN_INLINE void copy_short(char* to, const char* from, std::ptrdiff_t bytes
 // Takes the block by value: one that a store could change would be read again at every row.
 template <class Copy>
 EMBEDRNN_INLINE void gather_rows(const GatherBlock g, std::ptrdiff_t row_bytes, const Copy& copy) {
-  const std::ptrdiff_t ahead = rows_ahead(row_bytes, g.n_rows);
+  const std::ptrdiff_t ahead = rows_ahead(row_bytes, g.n_rows, kResidentBytes);
   const auto copy_row = [=](std::ptrdiff_t i) {
     copy(g.out + i * g.out_row_stride, g.table + g.rows[i] * g.table_row_stride);
   };
@@ -68,6 +67,23 @@ EMBEDRNN_INLINE void gather_rows(const GatherBlock g, std::ptrdiff_t row_bytes, 
     copy_row(i);
   }
   for (; i < g.n; ++i) copy_row(i);
+}
+
+inline constexpr std::ptrdiff_t kStreamBytes = 16;
+
+// For an output that no cache will hold: it is not read before it is written. An output in L3 took
+// 20 % longer.
+EMBEDRNN_INLINE void copy_past_caches(char* to, const char* from, std::ptrdiff_t bytes) {
+  typedef long long Unaligned __attribute__((vector_size(16), aligned(1), may_alias));
+  for (std::ptrdiff_t at = 0; at < bytes; at += kStreamBytes)
+    stream(to + at, *reinterpret_cast<const Unaligned*>(from + at));
+}
+
+// Whether every row of the output can be stored so.
+EMBEDRNN_INLINE bool fits_streams(const GatherBlock& g, std::ptrdiff_t row_bytes) {
+  const auto address = reinterpret_cast<std::uintptr_t>(g.out);
+  const auto all = address | static_cast<std::uintptr_t>(g.out_row_stride | row_bytes);
+  return all % kStreamBytes == 0;
 }
 
 // Rows of one small element, such as a column or a table of scalars. Nothing is fetched ahead: the
@@ -104,7 +120,10 @@ void gather_contiguous(const GatherBlock& g) noexcept {
     break;
   }
   constexpr std::ptrdiff_t kStep = EMBEDRNN_VECTOR_BYTES, kMost = 8;
-  if (bytes % kStep == 0 && bytes / kStep <= kMost && bytes > 0) {
+  if (g.past_caches && fits_streams(g, bytes)) {
+    gather_rows(g, bytes, [=](char* to, const char* from) { copy_past_caches(to, from, bytes); });
+    stream_fence();
+  } else if (bytes % kStep == 0 && bytes / kStep <= kMost && bytes > 0) {
     // Most widths are such: no loop over the row, and nothing to decide in it.
     with_constant<kMost>(bytes / kStep, [&](auto n) {
       constexpr int kVectors = decltype(n)::value;
@@ -147,7 +166,7 @@ EMBEDRNN_INLINE void add_row(T* to,
 template <class T, class U, class Add>
 EMBEDRNN_INLINE void scatter_each(const ScatterAddBlock<T, U> s, const Add& add) {
   const std::ptrdiff_t row_bytes = s.cols * std::ptrdiff_t{sizeof(T)};
-  const std::ptrdiff_t ahead = rows_ahead(row_bytes, s.n_rows);
+  const std::ptrdiff_t ahead = rows_ahead(row_bytes, s.n_rows, kResidentSummedBytes);
   const std::ptrdiff_t last_ahead = ahead > 0 ? s.n - ahead : 0;
   for (std::ptrdiff_t i = 0; i < s.n; ++i) {
     if (i < last_ahead) {

@@ -69,16 +69,19 @@ std::ptrdiff_t resolve(const void* indices,
 }
 
 // A table that stays in L2 needs no prefetching: for narrow rows the prefetches cost more than the
-// copies.
+// copies. Nor does one of up to 4 MB whose rows are summed (7 to 16 % faster without, on Zen 4; a
+// gather was 5 % slower).
 inline constexpr std::ptrdiff_t kResidentBytes = std::ptrdiff_t{1} << 20;
+inline constexpr std::ptrdiff_t kResidentSummedBytes = std::ptrdiff_t{1} << 22;
 // Rows to have under way ahead of the one in hand: so many bytes, and not more than so many rows.
 inline constexpr std::ptrdiff_t kPrefetchBytes = std::ptrdiff_t{1} << 14;
 inline constexpr std::ptrdiff_t kMostRowsAhead = 64;
 inline constexpr std::uintptr_t kCacheLine = 64;
 
 // How many rows ahead to prefetch; 0: not at all.
-EMBEDRNN_INLINE std::ptrdiff_t rows_ahead(std::ptrdiff_t row_bytes, std::int64_t n_rows) {
-  if (n_rows * row_bytes <= kResidentBytes || row_bytes == 0) return 0;
+EMBEDRNN_INLINE std::ptrdiff_t
+rows_ahead(std::ptrdiff_t row_bytes, std::int64_t n_rows, std::ptrdiff_t resident_bytes) {
+  if (n_rows * row_bytes <= resident_bytes || row_bytes == 0) return 0;
   const std::ptrdiff_t rows = kPrefetchBytes / row_bytes;
   return rows < 4 ? 4 : rows > kMostRowsAhead ? kMostRowsAhead : rows;
 }

@@ -92,6 +92,24 @@ EMBEDRNN_INLINE Vec<T> from_bits(IntVec<T> v) {
   return reinterpret_cast<Vec<T>>(v);
 }
 
+// Stores past the caches, where the hardware can: 16 bytes, at an address that is a multiple of 16.
+// Others see them after stream_fence().
+typedef long long StreamVec __attribute__((vector_size(16), may_alias));
+EMBEDRNN_INLINE void stream(char* to, StreamVec v) {
+#if defined(__x86_64__) && !defined(__clang__)
+  __builtin_ia32_movntdq(reinterpret_cast<StreamVec*>(to), v);
+#elif defined(__clang__)
+  __builtin_nontemporal_store(v, reinterpret_cast<StreamVec*>(to));
+#else
+  *reinterpret_cast<StreamVec*>(to) = v;
+#endif
+}
+EMBEDRNN_INLINE void stream_fence() {
+#if defined(__x86_64__)
+  __builtin_ia32_sfence();
+#endif
+}
+
 // An integer known at compile time, as an argument.
 template <int N>
 struct Int {

@@ -76,6 +76,7 @@ struct GatherBlock {
   std::ptrdiff_t n, cols, itemsize;
   char* out;  // may not overlap the table
   std::ptrdiff_t out_row_stride, out_col_stride;
+  bool past_caches;  // whether the output is better not kept there
 };
 
 // target[rows[i]] += updates[positions[i]], i ascending. U is the type each sum is formed in:

@@ -18,6 +18,15 @@ using kernels::RowKernels;
 constexpr std::ptrdiff_t kLeastChunkBytes = std::ptrdiff_t{1} << 16;
 constexpr std::ptrdiff_t kMostChunkBytes = std::ptrdiff_t{1} << 22;
 
+// Whether to store past the caches: the output is gone from them before anybody reads it, and the
+// table stays. That took 0.6 to 0.7 of the time; from a table of 256 MB it took 1.1.
+bool goes_past_caches(const GatherArgs& args) {
+  constexpr std::ptrdiff_t kLargeCache = std::ptrdiff_t{1} << 25;
+  const std::ptrdiff_t row_bytes = args.cols * args.itemsize;
+  return args.old_out && args.indices.n * row_bytes >= kLargeCache &&
+         args.n_rows * row_bytes <= kLargeCache;
+}
+
 void copy_rows(const GatherArgs& args,
                const RowKernels& kernels,
                std::ptrdiff_t first,
@@ -33,7 +42,8 @@ void copy_rows(const GatherArgs& args,
                   .itemsize = args.itemsize,
                   .out = args.out + first * args.out_row_stride,
                   .out_row_stride = args.out_row_stride,
-                  .out_col_stride = args.out_col_stride});
+                  .out_col_stride = args.out_col_stride,
+                  .past_caches = goes_past_caches(args)});
 }
 
 std::ptrdiff_t rows_a_chunk(std::ptrdiff_t n, std::ptrdiff_t row_bytes) {

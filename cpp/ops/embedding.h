@@ -15,6 +15,9 @@ struct GatherArgs {
   IndexMode mode = IndexMode::kRaise;
   char* out = nullptr;  // (n, cols), apart from the table and the indices
   std::ptrdiff_t out_row_stride = 0, out_col_stride = 0;
+  // Whether it has been used before. The pages of a new one are cleared, in cache, as they are
+  // first touched.
+  bool old_out = false;
 };
 
 // out[i] = table[indices[i]]. Returns the position of the first index out of range, and then has
