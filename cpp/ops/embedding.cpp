@@ -119,18 +119,18 @@ std::vector<Share> split_rows(const MatrixView<T>& target,
 }
 
 // Columns, while each share keeps whole cache lines of a row, since that balances whatever the
-// indices are; else rows. Every share walks all indices, in order.
+// indices are; else rows. Every share walks all indices, in order, which takes twice the work to be
+// worth it; and a scalar is added in the time it takes to find out whose it is.
 template <class T>
 std::vector<Share>
 split_target(const MatrixView<T>& target, const Resolver& resolve, std::ptrdiff_t n) {
+  constexpr std::ptrdiff_t kScalarBytes = 8, kLineBytes = 64;
   const std::ptrdiff_t row_bytes = target.cols * std::ptrdiff_t{sizeof(T)};
-  constexpr std::ptrdiff_t kScalarBytes =
-      8;  // added in the time it takes to find out whose they are
-  if (row_bytes <= kScalarBytes || !is_worth_threads(n, row_bytes))
+  if (row_bytes <= kScalarBytes || !is_worth_threads(n / 2, row_bytes))
     return {{0, target.cols, 0, target.rows}};
   const std::ptrdiff_t count = runtime::num_threads();
-  return row_bytes >= 64 * count ? split_columns(target, count)
-                                 : split_rows(target, resolve, n, count);
+  return row_bytes >= kLineBytes * count ? split_columns(target, count)
+                                         : split_rows(target, resolve, n, count);
 }
 
 // Keeps those of n rows that lie in the share, and notes their positions; how many there are. No

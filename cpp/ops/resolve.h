@@ -20,9 +20,9 @@ inline std::ptrdiff_t cost_of_rows(std::ptrdiff_t n, std::ptrdiff_t row_bytes) {
   return n * (row_bytes + kLine);
 }
 
-// Whether that is enough for a second thread, which costs more than it brings below some 80 us.
+// Whether that is enough for a second thread, which costs more than it brings below some 15 us.
 inline bool is_worth_threads(std::ptrdiff_t n, std::ptrdiff_t row_bytes) {
-  return cost_of_rows(n, row_bytes) >= std::ptrdiff_t{1} << 20;
+  return cost_of_rows(n, row_bytes) >= std::ptrdiff_t{1} << 19;
 }
 
 class Resolver {
