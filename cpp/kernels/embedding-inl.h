@@ -162,20 +162,28 @@ EMBEDRNN_INLINE void add_row(T* to,
   }
 }
 
-// Calls add(row of the target, update) for each item.
-template <class T, class U, class Add>
-EMBEDRNN_INLINE void scatter_each(const ScatterAddBlock<T, U> s, const Add& add) {
+// Calls add(row of the target, update) for each item; `Picked`: there are positions. A function of
+// its own, for its loop needs all the registers.
+template <bool Picked, class T, class U, class Add>
+EMBEDRNN_NOINLINE void scatter_items(const ScatterAddBlock<T, U> s, const Add add) {
   const std::ptrdiff_t row_bytes = s.cols * std::ptrdiff_t{sizeof(T)};
   const std::ptrdiff_t ahead = rows_ahead(row_bytes, s.n_rows, kResidentSummedBytes);
-  const std::ptrdiff_t last_ahead = ahead > 0 ? s.n - ahead : 0;
-  for (std::ptrdiff_t i = 0; i < s.n; ++i) {
-    if (i < last_ahead) {
-      const T* const next = s.target + s.rows[i + ahead] * s.target_row_stride;
-      prefetch(reinterpret_cast<const char*>(next), row_bytes);
-    }
-    const std::ptrdiff_t at = s.positions != nullptr ? s.positions[i] : i;
-    add(s.target + s.rows[i] * s.target_row_stride, s.updates + at * s.update_row_stride);
+  const auto add_item = [=](std::ptrdiff_t i) {
+    const std::ptrdiff_t position = Picked ? s.positions[i] : i;
+    add(s.target + s.rows[i] * s.target_row_stride, s.updates + position * s.update_row_stride);
+  };
+  std::ptrdiff_t i = 0;
+  for (; ahead > 0 && i + ahead < s.n; ++i) {
+    const T* const next = s.target + s.rows[i + ahead] * s.target_row_stride;
+    prefetch(reinterpret_cast<const char*>(next), row_bytes);
+    add_item(i);
   }
+  for (; i < s.n; ++i) add_item(i);
+}
+
+template <class T, class U, class Add>
+EMBEDRNN_INLINE void scatter_each(const ScatterAddBlock<T, U>& s, const Add& add) {
+  s.positions != nullptr ? scatter_items<true>(s, add) : scatter_items<false>(s, add);
 }
 
 template <int N, class T>
@@ -224,13 +232,13 @@ EMBEDRNN_INLINE void scatter_runs(const ScatterAddBlock<T, T> s) {
   }
 }
 
-// Whether at least half of the items name the row of the one before. Where fewer do, each end of a
-// run is a branch mispredicted: Zipf's law took twice as long in runs as one by one.
+// Whether at least two thirds of the items name the row of the one before. Where fewer do, each end
+// of a run is a branch mispredicted: Zipf's law took twice as long in runs as one by one.
 template <class T>
 EMBEDRNN_INLINE bool come_in_runs(const ScatterAddBlock<T, T>& s) {
   std::int64_t repeats = 0;
   for (std::ptrdiff_t i = 1; i < s.n; ++i) repeats += s.rows[i] == s.rows[i - 1] ? 1 : 0;
-  return 2 * repeats >= s.n;
+  return 3 * repeats >= 2 * s.n;
 }
 
 template <class T, class U>

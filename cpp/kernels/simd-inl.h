@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #define EMBEDRNN_INLINE inline __attribute__((always_inline))
+#define EMBEDRNN_NOINLINE __attribute__((noinline))
 // Behind the parameters of a lambda that must not become a call: vectors would go through memory.
 #define EMBEDRNN_INLINE_LAMBDA __attribute__((always_inline))
 
