@@ -1,5 +1,6 @@
 """Backends, instruction sets, threads, processes and interrupts."""
 
+import contextlib
 import contextvars
 import gc
 import itertools
@@ -217,6 +218,35 @@ def test_setting_threads_while_another_thread_computes(core: Any) -> None:
     for result in future.result():
         for actual, wanted in zip(result, expected, strict=True):
             assert_same_bits(actual, wanted)
+
+
+@pytest.mark.skip_under("tsan")  # it is a race, of the caller's making
+@pytest.mark.parametrize("threads", [1, 2])
+def test_indices_that_change_during_a_call(core: Any, threads: int) -> None:
+    er.set_num_threads(threads)
+    ids, offsets = np.zeros(60_000, np.int64), np.arange(0, 60_000, 10)
+    table, updates = np.ones((7, 8), np.float32), np.ones((60_000, 8), np.float32)
+    done = threading.Event()
+
+    def spoil() -> None:
+        places = itertools.cycle([5, 30_000, 59_999])
+        while not done.is_set():
+            place = next(places)
+            ids[place], ids[place] = 10**12, 0  # one write after the other
+
+    spoiler = threading.Thread(target=spoil)
+    spoiler.start()
+    try:
+        for _ in range(100):
+            with contextlib.suppress(IndexError):
+                assert (er.gather(table, ids) == 1).all()
+            with contextlib.suppress(IndexError):
+                assert (er.embedding_bag(table, ids, offsets) == 10).all()
+            with contextlib.suppress(IndexError):
+                er.scatter_add(np.zeros((7, 8), np.float32), ids, updates)
+    finally:
+        done.set()
+        spoiler.join()
 
 
 @needs_core

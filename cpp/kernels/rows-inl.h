@@ -29,10 +29,10 @@ EMBEDRNN_INLINE std::int64_t resolve_index(I index, std::int64_t n_rows) {
   }
 }
 
-// Calls take(position, row) for each index; the position of the first without a row, or n. No early
-// exit and no comparison, so that the loop vectorises: the top bit of `outside` tells.
+// Calls take(position, row) for each index; whether each has a row. No early exit and no
+// comparison, so that the loop vectorises: the top bit of `outside` tells.
 template <class I, IndexMode Mode, class Take>
-EMBEDRNN_INLINE std::ptrdiff_t
+EMBEDRNN_INLINE bool
 resolve_each(const I* indices, std::ptrdiff_t n, std::int64_t n_rows, const Take& take) {
   const auto limit = static_cast<std::uint64_t>(n_rows);
   std::uint64_t outside = 0;
@@ -41,9 +41,17 @@ resolve_each(const I* indices, std::ptrdiff_t n, std::int64_t n_rows, const Take
     take(i, row);
     outside |= static_cast<std::uint64_t>(row) | (limit - 1 - static_cast<std::uint64_t>(row));
   }
-  if (outside >> 63 == 0) return n;
+  return outside >> 63 == 0;
+}
+
+// The position of the first of n rows that the table has not, or n: another thread may have changed
+// an index since it was found to have none.
+template <class RowAt>
+EMBEDRNN_INLINE std::ptrdiff_t
+first_outside(std::ptrdiff_t n, std::int64_t n_rows, const RowAt& row_at) {
   std::ptrdiff_t first = 0;
-  while (static_cast<std::uint64_t>(resolve_index<I, Mode>(indices[first], n_rows)) < limit)
+  while (first < n &&
+         static_cast<std::uint64_t>(row_at(first)) < static_cast<std::uint64_t>(n_rows))
     ++first;
   return first;
 }
@@ -51,7 +59,10 @@ resolve_each(const I* indices, std::ptrdiff_t n, std::int64_t n_rows, const Take
 template <class I>
 std::ptrdiff_t find_bad(const void* indices, std::ptrdiff_t n, std::int64_t n_rows) noexcept {
   const I* const typed = static_cast<const I*>(indices);
-  return resolve_each<I, IndexMode::kRaise>(typed, n, n_rows, [](std::ptrdiff_t, std::int64_t) {});
+  constexpr IndexMode kRaise = IndexMode::kRaise;
+  if (resolve_each<I, kRaise>(typed, n, n_rows, [](std::ptrdiff_t, std::int64_t) {})) return n;
+  return first_outside(
+      n, n_rows, [=](std::ptrdiff_t i) { return resolve_index<I, kRaise>(typed[i], n_rows); });
 }
 
 template <class I>
@@ -62,10 +73,16 @@ std::ptrdiff_t resolve(const void* indices,
                        std::int64_t* rows) noexcept {
   const I* typed = static_cast<const I*>(indices);
   const auto keep = [=](std::ptrdiff_t i, std::int64_t row) { rows[i] = row; };
-  if (n_rows == 0 || mode == IndexMode::kRaise)
-    return resolve_each<I, IndexMode::kRaise>(typed, n, n_rows, keep);
-  if (mode == IndexMode::kClip) return resolve_each<I, IndexMode::kClip>(typed, n, n_rows, keep);
-  return resolve_each<I, IndexMode::kWrap>(typed, n, n_rows, keep);
+  bool good = false;
+  if (n_rows == 0 || mode == IndexMode::kRaise) {
+    good = resolve_each<I, IndexMode::kRaise>(typed, n, n_rows, keep);
+  } else if (mode == IndexMode::kClip) {
+    good = resolve_each<I, IndexMode::kClip>(typed, n, n_rows, keep);
+  } else {
+    good = resolve_each<I, IndexMode::kWrap>(typed, n, n_rows, keep);
+  }
+  if (good) return n;
+  return first_outside(n, n_rows, [=](std::ptrdiff_t i) { return rows[i]; });
 }
 
 // A table that stays in L2 needs no prefetching: for narrow rows the prefetches cost more than the

@@ -37,8 +37,8 @@ class Resolver {
     return good == indices_.n ? kAllInRange : good;
   }
 
-  // Fills rows with the row numbers of the indices [first, first + n), which have been checked. One
-  // that another thread has since changed to none of the table means row 0 here.
+  // Fills rows with the row numbers of the indices [first, first + n), which have been checked.
+  // From one on that another thread has since changed to none of the table they mean row 0.
   void operator()(std::ptrdiff_t first, std::ptrdiff_t n, std::int64_t* rows) const {
     const char* const begin = static_cast<const char*>(indices_.data) + first * indices_.itemsize;
     const std::ptrdiff_t good = kernels_.resolve[type()](begin, n, n_rows_, mode_, rows);
