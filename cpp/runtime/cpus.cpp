@@ -27,20 +27,21 @@ int usable_cpus() {
 
 void WorkerCpus::add(pthread_t worker) {
   workers_.push_back(worker);
-  left_ = -1;
+#if defined(__linux__)
+  CPU_ZERO(&given_);
+#endif
 }
 
 void WorkerCpus::leave_cpu_of_caller() {
 #if defined(__linux__)
   const int here = sched_getcpu();
-  if (here == left_ || here < 0 || here >= CPU_SETSIZE) return;
-  left_ = here;
   cpu_set_t others;
-  if (!cpus_of_caller(others)) return;
+  if (here < 0 || here >= CPU_SETSIZE || !cpus_of_caller(others)) return;
   CPU_CLR(here, &others);
-  if (CPU_COUNT(&others) == 0) return;
+  if (CPU_COUNT(&others) == 0 || CPU_EQUAL(&others, &given_)) return;
   // It may fail where the CPUs of the process have just been changed: nothing is lost but time.
   for (const pthread_t worker : workers_) pthread_setaffinity_np(worker, sizeof others, &others);
+  given_ = others;
 #endif
 }
 

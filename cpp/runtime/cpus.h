@@ -4,6 +4,9 @@
 #include <vector>
 
 #include <pthread.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 namespace embedrnn::runtime {
 
@@ -18,13 +21,15 @@ class WorkerCpus {
   void reserve(int workers) { workers_.reserve(static_cast<std::size_t>(workers)); }
   // Within what has been reserved.
   void add(pthread_t worker);
-  // Lets the workers run wherever the caller may, but where it is. Cheap while it stays there; if
-  // the caller may run nowhere else, the workers stay where they are.
+  // Lets the workers run wherever the caller may, but where it is. If the caller may run nowhere
+  // else, the workers stay where they are.
   void leave_cpu_of_caller();
 
  private:
   std::vector<pthread_t> workers_;
-  int left_ = -1;  // the CPU left to the caller; -1: none
+#if defined(__linux__)
+  cpu_set_t given_ = {};  // to all workers; none: not yet
+#endif
 };
 
 }  // namespace embedrnn::runtime
