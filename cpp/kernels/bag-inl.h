@@ -85,21 +85,19 @@ void bag_sum(const BagSumBlock<Sum<S>>& b) noexcept {
   }
 }
 
-// Bags of one row each are written as they are read: no column is a -0, so a sum from zero has the
-// same bits.
+// Bags of one row each are written as they are read. A sum from zero has the same bits if no column
+// is a -0, and without an offset of -0 none is.
 void bag_sum_int8(const BagSumBlock<float>& b) noexcept {
   if (b.bags.offsets != nullptr || b.weights != nullptr || b.out_rows != nullptr)
     return bag_sum<Int8Row>(b);
   const std::ptrdiff_t ahead =
       rows_ahead(RowReader<Int8Row>::bytes(b.bags.cols), b.bags.n_rows, kResidentSummedBytes);
-  for_items<Int8Row>(b.bags,
-                     {b.bags.first, b.bags.last},
-                     b.first_col,
-                     ahead,
-                     [=](std::ptrdiff_t i, const RowReader<Int8Row>& row) {
-                       float* const out = reinterpret_cast<float*>(b.out + i * b.out_row_stride);
-                       row.columns(0, b.last_col - b.first_col, out + b.first_col);
-                     });
+  const auto write = [=](std::ptrdiff_t i, RowReader<Int8Row> row) {
+    row.offset += 0.0f;
+    float* const out = reinterpret_cast<float*>(b.out + i * b.out_row_stride);
+    row.columns(0, b.last_col - b.first_col, out + b.first_col);
+  };
+  for_items<Int8Row>(b.bags, {b.bags.first, b.bags.last}, b.first_col, ahead, write);
 }
 
 // Keeps the first of equal values, and the first NaN, as numpy.maximum does; `winner` is its item.

@@ -98,7 +98,6 @@ struct RowReader<Int8Row> {
       : codes(reinterpret_cast<const std::int8_t*>(p) + kInt8RowHeader + first) {
     __builtin_memcpy(&scale, p, sizeof scale);
     __builtin_memcpy(&offset, p + sizeof scale, sizeof offset);
-    offset += 0.0f;  // of a -0, so that no column is one either
   }
   static std::ptrdiff_t bytes(std::ptrdiff_t cols) { return kInt8RowHeader + cols; }
 

@@ -98,10 +98,10 @@ class SharedBags {
     const std::ptrdiff_t wanted = share_items();
     std::vector<Share> shares;
     for (std::ptrdiff_t first = 0, last = 0; first < all_.last; first = last) {
-      last = std::min(all_.last, first + wanted);
+      last = std::min(all_.last, first + wanted);  // also of empty bags
       if (all_.offsets != nullptr) {
         const std::int64_t full = all_.offsets[first] + wanted;
-        const std::int64_t* const end = all_.offsets + all_.last + 1;
+        const std::int64_t* const end = all_.offsets + last + 1;
         last = std::max(first + 1,
                         std::upper_bound(all_.offsets + first + 1, end, full) - all_.offsets - 1);
       }

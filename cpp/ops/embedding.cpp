@@ -103,28 +103,40 @@ struct RowShares {
   bool even;
 };
 
+constexpr std::ptrdiff_t kSample = 256;
+
+// The rows of some indices, rising. One index of each of so many stretches, not always the first:
+// those may be alike, as where each sentence begins with the same token.
+std::array<std::int64_t, kSample> sample_rows(const Resolver& resolve, std::ptrdiff_t n) {
+  constexpr std::uint32_t kScatter = 0x9e3779b9;  // the golden ratio: multiples spread evenly
+  std::array<std::int64_t, kSample> rows;
+  for (std::ptrdiff_t i = 0; i < kSample; ++i) {
+    const std::ptrdiff_t first = n * i / kSample, last = std::max(n * (i + 1) / kSample, first + 1);
+    const std::uint32_t scattered = static_cast<std::uint32_t>(i) * kScatter >> 8;
+    resolve(first + scattered % (last - first), 1, &rows[static_cast<std::size_t>(i)]);
+  }
+  std::sort(rows.begin(), rows.end());
+  return rows;
+}
+
 template <class T>
 RowShares split_rows(const MatrixView<T>& target,
                      const Resolver& resolve,
                      std::ptrdiff_t n,
-                     std::ptrdiff_t count) {
-  constexpr std::ptrdiff_t kSample = 256;
-  std::array<std::int64_t, kSample> sample;
-  for (std::ptrdiff_t i = 0; i < kSample; ++i)
-    resolve(n * i / kSample, 1, &sample[static_cast<std::size_t>(i)]);
-  std::sort(sample.begin(), sample.end());
-  const auto bound = [&](std::ptrdiff_t i) {
-    return i == 0       ? 0
-           : i == count ? target.rows
-                        : sample[static_cast<std::size_t>(kSample * i / count)];
-  };
+                     std::ptrdiff_t threads) {
+  const auto sample = sample_rows(resolve, n);
+  const std::ptrdiff_t count = std::min(threads, kSample / 4);
   RowShares result{{}, true};
-  for (std::ptrdiff_t i = 0; i < count; ++i) {
-    const std::ptrdiff_t first = bound(i), last = bound(i + 1);
+  std::ptrdiff_t first = 0;
+  for (std::ptrdiff_t i = 1; i <= count; ++i) {
+    const std::ptrdiff_t last =
+        i == count ? target.rows : sample[static_cast<std::size_t>(kSample * i / count)];
+    if (first == last) continue;
     const auto named = std::lower_bound(sample.begin(), sample.end(), last) -
                        std::lower_bound(sample.begin(), sample.end(), first);
     result.even &= named * count <= kSample + kSample / 2;
     result.shares.push_back({0, target.cols, first, last});
+    first = last;
   }
   return result;
 }
