@@ -21,6 +21,11 @@ EMBEDRNN_INLINE Items items_of(const BagRows& b, std::ptrdiff_t bag) {
   return b.offsets != nullptr ? Items{b.offsets[bag], b.offsets[bag + 1]} : Items{bag, bag + 1};
 }
 
+template <class S>
+EMBEDRNN_INLINE std::ptrdiff_t rows_ahead(const BagRows& b) {
+  return rows_ahead(RowReader<S>::bytes(b.cols), b.n_rows, kResidentSummedBytes);
+}
+
 // Calls body(i, reader of the columns from `first` on) for the items of a bag. In the first tile of
 // columns it also fetches the rows to come, of this bag or the next ones. Takes the bags by value,
 // to keep them in registers.
@@ -71,8 +76,7 @@ EMBEDRNN_INLINE void sum_tile(const BagSumBlock<Sum<S>>& b,
 template <class S, class O = typename RowReader<S>::Output>
 void bag_sum(const BagSumBlock<Sum<S>>& b) noexcept {
   using T = Sum<S>;
-  const std::ptrdiff_t ahead =
-      rows_ahead(RowReader<S>::bytes(b.bags.cols), b.bags.n_rows, kResidentSummedBytes);
+  const std::ptrdiff_t ahead = rows_ahead<S>(b.bags);
   for (std::ptrdiff_t bag = b.bags.first; bag < b.bags.last; ++bag) {
     const auto sum = [&](auto sums, std::ptrdiff_t first) EMBEDRNN_INLINE_LAMBDA {
       sum_tile<S, O>(b, bag, sums, first, first == b.first_col ? ahead : 0);
@@ -90,8 +94,7 @@ void bag_sum(const BagSumBlock<Sum<S>>& b) noexcept {
 void bag_sum_int8(const BagSumBlock<float>& b) noexcept {
   if (b.bags.offsets != nullptr || b.weights != nullptr || b.out_rows != nullptr)
     return bag_sum<Int8Row>(b);
-  const std::ptrdiff_t ahead =
-      rows_ahead(RowReader<Int8Row>::bytes(b.bags.cols), b.bags.n_rows, kResidentSummedBytes);
+  const std::ptrdiff_t ahead = rows_ahead<Int8Row>(b.bags);
   const auto write = [=](std::ptrdiff_t i, RowReader<Int8Row> row) {
     row.offset += 0.0f;
     float* const out = reinterpret_cast<float*>(b.out + i * b.out_row_stride);
@@ -169,8 +172,7 @@ void bag_dot(const BagDotBlock<Sum<S>>& b) noexcept {
   using T = Sum<S>;
   constexpr std::ptrdiff_t kColumns = kTileColumns<T>;
   alignas(EMBEDRNN_VECTOR_BYTES) T buffer[kColumns];
-  const std::ptrdiff_t ahead =
-      rows_ahead(RowReader<S>::bytes(b.bags.cols), b.bags.n_rows, kResidentSummedBytes);
+  const std::ptrdiff_t ahead = rows_ahead<S>(b.bags);
   for (std::ptrdiff_t bag = b.bags.first; bag < b.bags.last; ++bag) {
     const T* const gradient = b.gradient + bag * b.bags.cols;
     for_items<S>(

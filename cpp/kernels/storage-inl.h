@@ -52,7 +52,6 @@ EMBEDRNN_INLINE BFloat16 narrow(float v, BFloat16) {
 // which are those of the table itself or have been put into `buffer`.
 template <class S>
 struct RowReader {
-  using Element = float;
   using Output = S;
   const S* row;
 
@@ -68,7 +67,6 @@ struct RowReader {
 
 template <class T>
 struct PlainRowReader {
-  using Element = T;
   using Output = T;
   const T* row;
 
@@ -89,7 +87,6 @@ struct RowReader<double> : PlainRowReader<double> {
 
 template <>
 struct RowReader<Int8Row> {
-  using Element = float;
   using Output = float;
   const std::int8_t* codes;
   float scale, offset;
