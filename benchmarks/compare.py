@@ -1,11 +1,15 @@
-"""Measure embedrnn in pairs against every peer that is installed.
+"""Measure embedrnn in pairs against every peer that is installed, or against another build.
 
     python benchmarks/compare.py --threads 1 2 --json --plot
+    python benchmarks/compare.py --against FOLDER
 
-Each cell of cells.py is one operation on one workload. All contestants get the same inputs, their
+Each cell of cells/ is one operation on one workload. All contestants get the same inputs, their
 answers are compared first, and then they take turns (see paired.py). Beside our time stands the
 valid work a second and its share of what the machine reached in this run: a large copy for bytes,
 a loop of FMAs for arithmetic, reads from a cache for the weights that a step has to wait for.
+
+With --against, the one peer is the embedrnn that `pip install --target=FOLDER` put there, in a
+process of its own (see builds.py); there are no limits and no files.
 """
 
 import argparse
@@ -16,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import report
+from builds import compare_builds
 from cells import CELLS, Cell
 from environment import describe
 from limits import Limits, measure_limits
@@ -33,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.list:
         print(*cells, sep="\n")
         return 0
+    if options.against:
+        return compare_builds(cells, options)
     environment = describe()
     print(report.header(environment))
     limits: dict[int, Limits] = {}
@@ -64,9 +71,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--min-time", type=_positive(float), default=0.02, metavar="SECONDS", help="of one sample")
     add("--json", nargs="?", type=Path, const=RESULTS, metavar="FOLDER")
     add("--plot", nargs="?", type=Path, const=RESULTS, metavar="FOLDER")
+    add("--against", type=Path, metavar="FOLDER", help="measure another build instead of peers")
     add("--check", action="store_true", help="exit with 1 if a target is missed")
     add("--list", action="store_true", help="name the cells and stop")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.against and (options.peers or options.json or options.plot):
+        parser.error("--against goes without --peers, --json and --plot")
+    return options
 
 
 def _positive(kind: type[int] | type[float]) -> Any:

@@ -40,13 +40,13 @@ def measure(
     The order rotates, so that no one always follows the same one.
     """
     timers = {name: Timer(run) for name, run in runs.items()}
-    calls = {name: _calls(timer, min_time) for name, timer in timers.items()}
+    calls = {name: calls_for(timer, min_time) for name, timer in timers.items()}
     names = list(runs)
     seconds: dict[str, Array] = {name: np.empty(samples) for name in names}
     for sample in range(samples):
         first = sample % len(names)
         for name in names[first:] + names[:first]:
-            seconds[name][sample] = _time(timers[name], calls[name])
+            seconds[name][sample] = seconds_of_call(timers[name], calls[name])
     return seconds
 
 
@@ -58,7 +58,7 @@ def paired_ratio(peer: Array, ours: Array) -> Ratio:
     return Ratio(float(np.median(ratios)), float(low), float(high))
 
 
-def _calls(timer: Timer, min_time: float) -> int:
+def calls_for(timer: Timer, min_time: float) -> int:
     """Warm up, and return how many calls fill a sample."""
     calls, seconds = 1, timer.timeit(1)
     while seconds < min_time:
@@ -68,7 +68,8 @@ def _calls(timer: Timer, min_time: float) -> int:
     return max(1, math.ceil(calls * min_time / seconds))
 
 
-def _time(timer: Timer, calls: int) -> float:
+def seconds_of_call(timer: Timer, calls: int) -> float:
+    """Take one sample."""
     time.sleep(_PAUSE_SECONDS)
     # Off the clock: the caches hold the data of the contestant before, and the cores have slept.
     timer.timeit(1 + calls // 4)

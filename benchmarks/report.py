@@ -176,7 +176,19 @@ def write_json(
         "cells": [asdict(cell) for cell in cells],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    path.write_text(in_lines(document))
+
+
+def in_lines(document: dict[str, Any]) -> str:
+    """Return JSON with a line for each member, and of a list for each element."""
+
+    def lines(value: Any) -> str:
+        if not isinstance(value, list):
+            return json.dumps(value)
+        return "[\n" + ",\n".join(map(json.dumps, value)) + "\n]"
+
+    members = (f"{json.dumps(name)}: {lines(value)}" for name, value in document.items())
+    return "{\n" + ",\n".join(members) + "\n}\n"
 
 
 def write_plot(path: Path, environment: dict[str, Any], cells: list[CellResult]) -> None:

@@ -1,7 +1,7 @@
 """The inputs: what the contestants of one cell all get."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import cycle
 from typing import Any
@@ -23,7 +23,10 @@ _NUMBERS = 1_000_003
 
 @dataclass(frozen=True)
 class Rows:
-    """A table (V, D), batches of indices of one shape, and an update (D,) for each index."""
+    """A table (V, D), batches of indices of one shape, and an update (D,) for each index.
+
+    Or an update of one element for each, where only one column is worked on.
+    """
 
     table: Array
     batches: list[Array]
@@ -31,7 +34,7 @@ class Rows:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of all the rows that one batch names, repeats included."""
+        """Bytes that one batch reads, of whole rows or of one column, repeats included."""
         return int(self.updates.nbytes)
 
     @property
@@ -47,11 +50,17 @@ class Rows:
 
 @dataclass(frozen=True)
 class Bags:
-    """A table (V, D), batches of indices (N,), and where each bag of them begins."""
+    """A table (V, D), batches of indices (N,), where each bag begins, and weights (N,)."""
 
     table: Array
     batches: list[Array]
     offsets: Array
+    weights: Array
+
+    @property
+    def bounds(self) -> Array:
+        """Where each bag begins, and where the last one ends."""
+        return np.append(self.offsets, self.weights.size)
 
     @property
     def row_bytes(self) -> int:
@@ -137,6 +146,18 @@ def rows(
     )
 
 
+def fortran_rows(n_rows: int, width: int, shape: tuple[int, ...]) -> Rows:
+    """Draw a table whose columns, not its rows, lie in one piece."""
+    drawn = rows(n_rows, width, shape)
+    return replace(drawn, table=np.asfortranarray(drawn.table))
+
+
+def column_rows(n_rows: int, width: int, n: int) -> Rows:
+    """Draw a table of float64, and for each index an update of one column alone."""
+    drawn = rows(n_rows, width, (n,), dtype="f8")
+    return replace(drawn, updates=_numbers((n,), "f8"))
+
+
 @lru_cache(maxsize=2)
 def _numbers(shape: tuple[int, ...], dtype: Any) -> Array:
     """Return numbers that nobody writes to: the operations on one shape share its large table."""
@@ -144,12 +165,15 @@ def _numbers(shape: tuple[int, ...], dtype: Any) -> Array:
     return np.resize(numbers, shape)
 
 
-def bags(n_rows: int, width: int, n_bags: int, length: int, ids: DrawIds) -> Bags:
+def bags(
+    n_rows: int, width: int, n_bags: int, length: int, ids: DrawIds, dtype: Any = "f4"
+) -> Bags:
     """Draw a table and bags of `length` indices on average, from none to twice as many."""
     rng = np.random.default_rng(SEED)
     lengths = rng.integers(0, 2 * length + 1, n_bags)
-    drawn = rows(n_rows, width, (int(lengths.sum()),), ids)
-    return Bags(drawn.table, drawn.batches, lengths.cumsum() - lengths)
+    n = int(lengths.sum())
+    drawn = rows(n_rows, width, (n,), ids, dtype)
+    return Bags(drawn.table, drawn.batches, lengths.cumsum() - lengths, _numbers((n,), "f4"))
 
 
 def lengths_between(low: int, high: int, n: int) -> Array:

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import itertools
 import mmap
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import ml_dtypes
 import numpy as np
 
 import embedrnn as er
+from embedrnn._cells import CELLS
 
 _PROT_NONE = 0
 
@@ -225,27 +227,35 @@ class RnnCase:
         return arguments | {"lengths": lengths}
 
 
-# The cells, and the gates of each.
-GATES = {"rnn_tanh": 1, "rnn_relu": 1, "gru": 3, "gru_reset_before": 3, "lstm": 4}
+# The number of gates of each cell.
+GATES = {name: len(cell.gates) for name, cell in CELLS.items()}
 
 
 def cell_arguments(case: RnnCase, dtype: Any, cell: str) -> dict[str, Any]:
     """Return the arguments of the case with the weights of every gate, and a cell state."""
     arguments = case.arguments(dtype, gates=GATES[cell])
-    if cell == "lstm" and "h_0" in arguments:
-        arguments["c_0"] = arguments["h_0"][::-1].copy()
+    if "h_0" in arguments:
+        h_0, *others = CELLS[cell].initial
+        arguments |= {name: arguments[h_0][::-1].copy() for name in others}
     return arguments
+
+
+# The cells whose function has another name: that name, and the option that asks for the cell.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "rnn_tanh": ("rnn", {"nonlinearity": "tanh"}),
+    "rnn_relu": ("rnn", {"nonlinearity": "relu"}),
+    "gru_reset_before": ("gru", {"reset_after": False}),
+}
+
+# The recurrent layers, and the cell of each without options: the first in the table of cells.
+LAYERS = {VARIANTS.get(cell, (cell,))[0].upper(): cell for cell in reversed(CELLS)}
 
 
 def run_cell(cell: str, arguments: dict[str, Any], **options: Any) -> list[np.ndarray]:
     """Return the output and the final states of the function of a cell."""
-    if cell == "lstm":
-        output, states = er.lstm_forward(**arguments, **options)
-        return [output, *states]
-    if cell.startswith("rnn"):
-        nonlinearity: Any = cell.removeprefix("rnn_")
-        return [*er.rnn_forward(**arguments, nonlinearity=nonlinearity, **options)]
-    return [*er.gru_forward(**arguments, reset_after=cell == "gru", **options)]
+    name, variant = VARIANTS.get(cell, (cell, {}))
+    output, states = getattr(er, f"{name}_forward")(**arguments, **variant, **options)
+    return [output, *(states if isinstance(states, tuple) else (states,))]
 
 
 def padding(lengths: np.ndarray | None, batch: int, steps: int) -> np.ndarray:
@@ -291,30 +301,50 @@ ORACLE_CASES = (
 )
 
 
-def reference_rnn(
-    x: np.ndarray,
-    weight_ih: np.ndarray,
-    weight_hh: np.ndarray,
-    bias_ih: Any = 0.0,
-    bias_hh: Any = 0.0,
-    *,
-    lengths: np.ndarray | None = None,
-    h_0: np.ndarray | None = None,
-    nonlinearity: str = "tanh",
-    reverse: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The definition, in float64, one row and one step at a time."""
-    (batch, steps, _), hidden = x.shape, len(weight_hh)
-    w_ih, w_hh = weight_ih.astype("f8").T, weight_hh.astype("f8").T
-    bias = np.float64(bias_ih) + np.float64(bias_hh)
-    output = np.zeros((batch, steps, hidden))
-    h_n = np.zeros((batch, hidden)) if h_0 is None else h_0.astype("f8")
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def _step(cell: str, x: np.ndarray, states: list[np.ndarray], w: list[Any]) -> list[np.ndarray]:
+    """Return the states of one row behind a step, gate by gate."""
+    w_ih, w_hh, b_ih, b_hh = (np.split(part, GATES[cell]) for part in w)
+    h = states[0]
+    from_x = [weight @ x + bias for weight, bias in zip(w_ih, b_ih, strict=True)]
+    from_h = [weight @ h + bias for weight, bias in zip(w_hh, b_hh, strict=True)]
+    sums = [a + b for a, b in zip(from_x, from_h, strict=True)]
+    if cell == "rnn_tanh":
+        return [np.tanh(sums[0])]
+    if cell == "rnn_relu":
+        return [np.maximum(sums[0], 0)]
+    if cell == "lstm":
+        i, f, g, o = sums
+        c = _sigmoid(f) * states[1] + _sigmoid(i) * np.tanh(g)
+        return [_sigmoid(o) * np.tanh(c), c]
+    if cell in {"gru", "gru_reset_before"}:
+        r, z = (_sigmoid(gate) for gate in sums[:2])
+        reset = r * from_h[2] if cell == "gru" else w_hh[2] @ (r * h) + b_hh[2]
+        return [(1 - z) * np.tanh(from_x[2] + reset) + z * h]
+    raise NotImplementedError(cell)
+
+
+def reference(cell: str, arguments: dict[str, Any], reverse: bool = False) -> list[np.ndarray]:
+    """The definition, in float64, one row and one step at a time: the output and the states."""
+    x, weight_hh = arguments["x"].astype("f8"), arguments["weight_hh"].astype("f8")
+    (batch, steps, _), hidden = x.shape, weight_hh.shape[1]
+    zeros = np.zeros(len(weight_hh))
+    biases = [np.float64(arguments.get(name, zeros)) for name in ("bias_ih", "bias_hh")]
+    weights = [arguments["weight_ih"].astype("f8"), weight_hh, *biases]
+    lengths, output = arguments.get("lengths"), np.zeros((batch, steps, hidden))
+    absent = np.zeros((batch, hidden))
+    last = [np.array(arguments.get(name, absent), "f8") for name in CELLS[cell].initial]
     for b in range(batch):
-        n = steps if lengths is None else int(lengths[b])
-        for t in reversed(range(n)) if reverse else range(n):
-            z = x[b, t].astype("f8") @ w_ih + bias + h_n[b] @ w_hh
-            h_n[b] = output[b, t] = np.tanh(z) if nonlinearity == "tanh" else np.maximum(z, 0)
-    return output, h_n
+        valid = range(steps if lengths is None else int(lengths[b]))
+        for t in reversed(valid) if reverse else valid:
+            new = _step(cell, x[b, t], [state[b] for state in last], weights)
+            for state, value in zip(last, new, strict=True):
+                state[b] = value
+            output[b, t] = new[0]
+    return [output, *last]
 
 
 # --- the same values laid out in another way ---------------------------------------------------
@@ -401,6 +431,17 @@ def assert_same_bits(actual: Any, expected: Any) -> None:
 def snapshot(arguments: dict[str, Any]) -> dict[str, bytes]:
     """Return the bytes of each array among `arguments`."""
     return {k: v.tobytes() for k, v in arguments.items() if isinstance(v, np.ndarray)}
+
+
+@contextmanager
+def allocates_less_than(n_bytes: int) -> Iterator[None]:
+    """Check that NumPy never holds so many bytes more than at the start."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < n_bytes
+    finally:
+        tracemalloc.stop()
 
 
 @contextmanager

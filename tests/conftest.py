@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +27,8 @@ _HYPOTHESIS = {
 }
 hypothesis.settings.register_profile("default", **_HYPOTHESIS)
 hypothesis.settings.register_profile("ci", **_HYPOTHESIS, derandomize=True)
+# For a long run: pytest --hypothesis-profile=thorough.
+hypothesis.settings.register_profile("thorough", **_HYPOTHESIS | {"max_examples": 10_000})
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
@@ -39,6 +43,7 @@ def sanitizer() -> str:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "native: needs the compiled core")
+    config.addinivalue_line("markers", "specification: runs on the NumPy backend alone")
     config.addinivalue_line("markers", "slow: takes a second or more")
     config.addinivalue_line(
         "markers", "skip_under(*names): cannot work under these sanitizers (asan, tsan)"
@@ -49,6 +54,42 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     names = [name for mark in item.iter_markers("skip_under") for name in mark.args]
     if sanitizer() in names:
         pytest.skip(f"cannot work under {sanitizer()}")
+
+
+def _allowed_skips() -> list[str] | None:
+    """Return the patterns of the reasons to skip; None if any will do, as on a developer's machine.
+
+    See allowed-skips.toml.
+    """
+    groups = os.environ.get("EMBEDRNN_ALLOWED_SKIPS")
+    if groups is None:
+        return None
+    text = Path(__file__).with_name("allowed-skips.toml").read_text(encoding="utf-8")
+    return [reason for name in ("always", *groups.split()) for reason in tomllib.loads(text)[name]]
+
+
+ALLOWED_SKIPS = _allowed_skips()
+
+
+def _fail_other_skips(report: Any) -> Any:
+    """Turn a skip for a reason that is not allowed into a failure, of a test or of a whole file."""
+    if ALLOWED_SKIPS is None or not report.skipped or hasattr(report, "wasxfail"):
+        return report
+    reason = report.longrepr[2].removeprefix("Skipped: ")
+    if not any(fnmatchcase(reason, pattern) for pattern in ALLOWED_SKIPS):
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: tests/allowed-skips.toml has no such reason: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _fail_other_skips((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _fail_other_skips((yield))
 
 
 @contextmanager
@@ -64,7 +105,10 @@ def _running_native(isa: str) -> Iterator[None]:
             CORE.set_num_threads(threads)
 
 
-@pytest.fixture(params=[pytest.param(None, id="numpy"), *NATIVE])
+SPECIFICATION = pytest.param(None, marks=pytest.mark.specification, id="numpy")
+
+
+@pytest.fixture(params=[SPECIFICATION, *NATIVE])
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run the test on the NumPy backend, then with each instruction set of this machine."""
     if request.param is None:

@@ -1,5 +1,6 @@
 """embedding_bag and its gradients against the definition, numpy.add.at and finite differences."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,13 @@ from cases import (
     HALVES,
     INT_DTYPES,
     LAYOUTS,
+    WRITEABLE_LAYOUTS,
     BagCase,
+    allocates_less_than,
     assert_same_bits,
     guarded,
     reference_bag,
+    values,
 )
 
 bag_case = pytest.mark.parametrize("case", BAG_CASES, ids=str)
@@ -64,6 +68,74 @@ def test_sums_have_the_bits_of_add_at(backend: str, dtype: Any, case: BagCase) -
     assert_same_bits(er.embedding_bag(weight, indices, lengths=case.lengths), expected)
 
 
+# Bags of more than 1 MB of rows, which a kernel takes in pieces; the last of one has another width
+# than the vectors, and rows of 5,000 columns are cut into several shares.
+LONG_BAGS = {"narrow": (1, [20_000, 3, 40_000]), "wide": (77, [9_000, 0, 1]), "huge": (5000, [90])}
+
+
+def long_bags(width: int, lengths: list[int], dtype: Any) -> tuple[np.ndarray, ...]:
+    """Return a table of 50 rows, and the indices of the bags."""
+    indices = np.random.default_rng(0).integers(0, 50, sum(lengths))
+    return values((50, width), dtype), indices
+
+
+@pytest.mark.parametrize(("width", "lengths"), LONG_BAGS.values(), ids=LONG_BAGS)
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+@modes
+def test_long_bags_have_the_bits_of_numpy(
+    native: str, width: int, lengths: list[int], dtype: Any, mode: Any
+) -> None:
+    table, indices = long_bags(width, lengths, dtype)
+    with er.use_backend("numpy"):
+        expected = er.embedding_bag(table, indices, lengths=lengths, mode=mode)
+    assert_same_bits(er.embedding_bag(table, indices, lengths=lengths, mode=mode), expected)
+
+
+@pytest.mark.parametrize(("width", "lengths"), LONG_BAGS.values(), ids=LONG_BAGS)
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+def test_pieces_of_a_long_bag_do_not_show(
+    native: str, width: int, lengths: list[int], dtype: Any
+) -> None:
+    # The same column of a table of another width comes in other pieces.
+    table, indices = long_bags(width, lengths, dtype)
+    table[7, width // 2 :] = np.nan
+    column, weights = table[:, width - 1 :].copy(), values(indices.shape, dtype, seed=1)
+    for options in ({"per_sample_weights": weights}, {"mode": "mean"}, {"mode": "max"}):
+        whole = er.embedding_bag(table, indices, lengths=lengths, **options)
+        alone = er.embedding_bag(column, indices, lengths=lengths, **options)
+        assert_same_bits(alone[:, 0], whole[:, -1].copy())
+    gradient = np.ones((len(lengths), width), dtype)
+    for mode in ("sum", "max"):
+        whole = er.embedding_bag_vjp(table, indices, lengths=lengths, mode=mode)[1](gradient)
+        alone = er.embedding_bag_vjp(column, indices, lengths=lengths, mode=mode)[1](
+            gradient[:, :1]
+        )
+        dense = whole.weight.to_dense(50)[:, -1].copy()
+        assert_same_bits(alone.weight.to_dense(50)[:, 0], dense)
+
+
+@pytest.mark.parametrize(("width", "lengths"), LONG_BAGS.values(), ids=LONG_BAGS)
+@modes
+def test_pieces_of_a_long_bag_of_int8_do_not_show(
+    native: str, width: int, lengths: list[int], mode: Any
+) -> None:
+    table, indices = long_bags(width, lengths, "f4")
+    wide = er.quantize_rows(table)
+    column = er.QuantizedRows(np.delete(wide.rows, np.s_[8 : 7 + width], axis=1))
+    whole = er.embedding_bag(wide, indices, lengths=lengths, mode=mode)
+    alone = er.embedding_bag(column, indices, lengths=lengths, mode=mode)
+    assert_same_bits(alone[:, 0], whole[:, -1].copy())
+
+
+@pytest.mark.parametrize("half", HALVES, ids=str)
+def test_a_long_bag_added_to_halves(native: str, half: Any) -> None:
+    updates = values((20_000, 77), "f4")
+    target, indices = values((3, 77), half, seed=1), np.zeros(len(updates), int)
+    with er.use_backend("numpy"):
+        expected = er.scatter_add(target.copy(), indices, updates)
+    assert_same_bits(er.scatter_add(target, indices, updates), expected)
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
 def test_every_width(backend: str, dtype: Any) -> None:
     random = np.random.default_rng(0)
@@ -81,6 +153,66 @@ def test_per_sample_weights(backend: str, case: BagCase, dtype: Any) -> None:
     weight, indices, weights = case.table(dtype), case.indices(), case.weights(dtype)
     out = er.embedding_bag(weight, indices, case.offsets[:-1], per_sample_weights=weights)
     assert_near(out, reference_bag(weight[indices], case.offsets, "sum", weights))
+
+
+NORMS = {"mean": np.sum, "sqrtn": lambda weights: np.sqrt(np.sum(weights**2))}
+
+
+def test_sums_over_norms_of_weights_by_hand(backend: str) -> None:
+    table = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    bags: Any = {"indices": [0, 2, 1, 1, 1, 0], "lengths": [2, 0, 1, 2, 1]}
+    weights = [1.0, 3.0, -2.0, 1.0, -1.0, 0.0]  # the last two bags: 1 - 1, and 0
+    mean = er.embedding_bag(table, **bags, mode="mean", per_sample_weights=weights)
+    assert mean.tolist() == [[4, 5], [0, 0], [3, 4], [0, 0], [0, 0]]
+    root = er.embedding_bag(table, **bags, mode="sqrtn", per_sample_weights=weights)
+    expected = [[16 / 10**0.5, 20 / 10**0.5], [0, 0], [-3, -4], [0, 0], [0, 0]]
+    np.testing.assert_allclose(root, expected, atol=1e-15)
+    plain = er.embedding_bag(table, [[0, 2], [1, 1]], mode="sqrtn")
+    np.testing.assert_allclose(plain, np.array([[6, 8], [6, 8]]) / 2**0.5, rtol=1e-15)
+
+
+@bag_case
+@pytest.mark.parametrize("mode", NORMS)
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+def test_sums_over_norms_of_weights(
+    backend: str, case: BagCase, dtype: Any, mode: Any, weighted: bool
+) -> None:
+    weight, indices = case.table(dtype), case.indices()
+    weights = (np.abs(case.weights("f8")) + 0.5).astype(dtype) if weighted else None
+    options: Any = {"mode": mode, "per_sample_weights": weights}
+    out = er.embedding_bag(weight, indices, case.offsets[:-1], **options)
+    wide = np.ones(indices.size) if weights is None else weights.astype("f8")
+    norms = [NORMS[mode](wide[a:b]) if a < b else 1.0 for a, b in itertools.pairwise(case.offsets)]
+    expected = reference_bag(weight[indices], case.offsets, "sum", wide)
+    assert_near(out, expected / np.reshape(norms, (-1, 1)))
+    for b, (first, last) in enumerate(itertools.pairwise(case.offsets)):  # a bag alone
+        own = None if weights is None else weights[first:last]
+        alone = er.embedding_bag(
+            weight, indices[first:last], [0], mode=mode, per_sample_weights=own
+        )
+        assert_same_bits(alone, out[b : b + 1])
+
+
+def test_norms_do_not_overflow(backend: str) -> None:
+    weights = np.array([3e38, 3e38], "f4")
+    for mode, expected in (("mean", 1.0), ("sqrtn", 2**0.5)):
+        out = er.embedding_bag(
+            np.ones((2, 3), "f4"), [[0, 1]], mode=mode, per_sample_weights=weights[None]
+        )
+        np.testing.assert_allclose(out, np.full((1, 3), expected), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", *HALVES])
+def test_a_column_has_its_bits_alone(backend: str, dtype: Any) -> None:
+    table, weights = values((50, 37), dtype), values((50,), "f8" if dtype == "float64" else "f4")
+    for items in (1, 2, 12, 50):
+        bags = np.arange(items), [0]
+        together = er.embedding_bag(table, *bags, per_sample_weights=weights[:items])
+        for column in (0, 31, 36):
+            alone = np.ascontiguousarray(table[:, column : column + 1])
+            single = er.embedding_bag(alone, *bags, per_sample_weights=weights[:items])
+            assert_same_bits(single, together[:, column : column + 1])
 
 
 @modes
@@ -163,6 +295,50 @@ def test_stays_inside_its_arrays(backend: str, item: str, before: bool) -> None:
         assert backward(out).per_sample_weights is not None
 
 
+LARGE = np.random.default_rng(0).standard_normal((4_000, 48), "f4")
+
+
+@pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS)
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+@modes
+def test_bags_copy_named_rows_only(backend: str, layout: str, dtype: str, mode: Any) -> None:
+    plain, ids = LARGE.astype(dtype), np.array([[3, -1, 3_999], [77, 3, 2_345]])
+    table = WRITEABLE_LAYOUTS[layout](plain)
+    options: dict[str, Any] = {"mode": mode}
+    if mode == "sum":
+        options["per_sample_weights"] = np.ones((2, 3), dtype)
+    expected, wanted = er.embedding_bag_vjp(plain, ids, **options)
+    grads = wanted(expected)
+    with allocates_less_than(100_000):
+        assert_same_bits(er.embedding_bag(table, ids, **options), expected.astype(dtype))
+        output, backward = er.embedding_bag_vjp(table, ids, **options)
+        found = backward(output)
+    assert_same_bits(output, expected)
+    assert_same_bits(found.weight.values, grads.weight.values)
+    if mode == "sum":
+        assert_same_bits(found.per_sample_weights, grads.per_sample_weights)
+
+
+@pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS)
+def test_items_out_of_range_of_a_large_table(backend: str, layout: str) -> None:
+    table = WRITEABLE_LAYOUTS[layout](LARGE)
+    where = r"^index -4001 at position 2 is out of range for weight with 4000 rows: "
+    for mode in ("sum", "max"):
+        with pytest.raises(IndexError, match=where):
+            er.embedding_bag(table, [3, 0, -4_001], [0, 1], mode=mode, padding_idx=3)
+
+
+@pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS)
+@modes
+def test_many_items_of_a_table(backend: str, layout: str, mode: Any) -> None:
+    table, ids = values((50, 7), "f4"), np.random.default_rng(0).integers(-50, 50, (6, 30))
+    for bags in (ids, ids[:1, :24], ids[:1, :25]):  # on both sides of half of the rows
+        expected = er.embedding_bag(table, bags, mode=mode)
+        assert_same_bits(
+            er.embedding_bag(WRITEABLE_LAYOUTS[layout](table), bags, mode=mode), expected
+        )
+
+
 # --- gradients ---------------------------------------------------------------------------------
 
 
@@ -190,13 +366,20 @@ def differences(function: Any, at: np.ndarray, direction: np.ndarray) -> np.ndar
     return grad
 
 
-@modes
+@pytest.mark.parametrize(
+    ("mode", "weighted"),
+    [("sum", False), ("sum", True), ("mean", False), ("mean", True), ("sqrtn", False),
+     ("sqrtn", True), ("max", False)],
+)  # fmt: skip
 @pytest.mark.parametrize("padding_idx", [None, 2, -1])
-def test_gradients_by_finite_differences(backend: str, mode: Any, padding_idx: int | None) -> None:
+def test_gradients_by_finite_differences(
+    backend: str, mode: Any, weighted: bool, padding_idx: int | None
+) -> None:
     case = BagCase("small", 5, 3, "ragged")
     weight, indices, weights = case.table("f8"), case.indices(), case.weights("f8")
     options: Any = {"lengths": case.lengths, "mode": mode, "padding_idx": padding_idx}
-    if mode == "sum":
+    if weighted:
+        weights = np.abs(weights) + 0.5  # whose sums are not near 0
         options["per_sample_weights"] = weights
     output, backward = er.embedding_bag_vjp(weight, indices, **options)
     assert_same_bits(output, er.embedding_bag(weight, indices, **options))
@@ -206,7 +389,7 @@ def test_gradients_by_finite_differences(backend: str, mode: Any, padding_idx: i
     np.testing.assert_allclose(grads.weight.to_dense(5), expected, atol=1e-8)
     if padding_idx is not None:
         assert padding_idx % 5 not in grads.weight.indices
-    if mode != "sum":
+    if not weighted:
         assert grads.per_sample_weights is None
         return
     expected = differences(
@@ -237,6 +420,31 @@ def test_gradient_adds_up_to_that_of_each_item(
         elif mode != "max":
             np.add.at(expected, items, g / (max(1, len(items)) if mode == "mean" else 1))
     assert_near(grad.to_dense(len(weight)), expected)
+
+
+@modes
+@pytest.mark.parametrize("layout", WRITEABLE_LAYOUTS | {"broadcast": LAYOUTS["broadcast"]})
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+def test_layouts_of_gradients_and_weights(backend: str, mode: Any, layout: str, dtype: Any) -> None:
+    if layout == "byte_swapped" and dtype == HALVES[1]:
+        pytest.skip("ml_dtypes knows native byte order only")
+    table = RAGGED.table(dtype)
+    grad = LAYOUTS[layout](BagCase("", len(RAGGED.lengths), 19, "ragged").table(dtype))
+    weights = LAYOUTS[layout](RAGGED.weights(dtype)) if mode == "sum" else None
+    into = LAYOUTS["contiguous" if layout == "broadcast" else layout](table)
+
+    def gradients(grad: Any, weights: Any, into: Any) -> list[Any]:
+        _, backward = er.embedding_bag_vjp(
+            table, RAGGED.indices(), lengths=RAGGED.lengths, mode=mode, per_sample_weights=weights
+        )
+        backward(grad, into=into)
+        grads = backward(grad)
+        return [into.astype(dtype), grads.weight.values, grads.per_sample_weights]
+
+    plain = [None if a is None else np.array(a, dtype, order="C") for a in (grad, weights, into)]
+    for actual, expected in zip(gradients(grad, weights, into), gradients(*plain), strict=True):
+        if expected is not None:
+            assert_same_bits(actual, expected)
 
 
 @modes
@@ -304,8 +512,8 @@ REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
     "lengths_wrap": (ValueError, "^lengths must sum to the number of indices, 3, got",
                      {"offsets": None, "lengths": [2**62] * 4 + [3]}),
     "mode": (ValueError, "^mode must be .*got 'min'$", {"mode": "min"}),
-    "weights_mode": (ValueError, "^per_sample_weights need mode 'sum', got 'mean'$",
-                     {"mode": "mean", "per_sample_weights": np.ones(3, "f4")}),
+    "weights_mode": (ValueError, "^per_sample_weights need mode 'sum', 'mean' or .* got 'max'$",
+                     {"mode": "max", "per_sample_weights": np.ones(3, "f4")}),
     "weights_shape": (ValueError, r"^per_sample_weights must have shape \(3,\), got \(2,\)$",
                       {"per_sample_weights": np.ones(2, "f4")}),
     "weights_dtype": (TypeError, "^per_sample_weights must be float32 as weight is, got float64$",

@@ -1,9 +1,11 @@
 """Refused arguments: the exception, its words in every backend, and that nothing was written."""
 
 import gc
+import inspect
+import operator
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,63 +13,41 @@ import numpy as np
 import pytest
 
 import embedrnn as er
-from cases import WRITEABLE_LAYOUTS, RnnCase, snapshot, values
+from cases import GATES, WRITEABLE_LAYOUTS, snapshot, values
+from refusals import (
+    BAD_LENGTHS,
+    CALLS,
+    FORWARDS,
+    ROWS,
+    Arguments,
+    function_of,
+    names_the_argument,
+    read_only,
+)
 
-Arguments = dict[str, Any]
-
-
-def gather_arguments() -> Arguments:
-    out = np.full((2, 3), 7, np.float32)
-    return {
-        "weight": values((5, 3), "f4"),
-        "indices": np.array([0, 1]),
-        "out": out,
-        "mode": "raise",
-    }
-
-
-def scatter_add_arguments() -> Arguments:
-    updates = values((2, 3), "f4", seed=1)
-    return {"target": values((5, 3), "f4"), "indices": np.array([0, 1]), "updates": updates}
-
-
-def rnn_forward_arguments() -> Arguments:
-    arguments = RnnCase("small", 3, 7, 2, 4).arguments(np.float32)
-    return arguments | {"out": np.full((3, 7, 4), 7, np.float32), "nonlinearity": "tanh"}
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
-    return array
-
-
-CALLS = {
-    er.gather: gather_arguments,
-    er.scatter_add: scatter_add_arguments,
-    er.rnn_forward: rnn_forward_arguments,
-}
+# --- gather and scatter_add ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Refused:
     """A good call with some arguments changed; `message` is a regular expression."""
 
-    function: Callable[..., Any]
+    call: str
     name: str
     error: type[Exception]
     message: str
     changes: Arguments = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.function.__name__}-{self.name}"
+        return f"{self.call}-{self.name}"
 
     def arguments(self) -> Arguments:
-        return CALLS[self.function]() | self.changes
+        return CALLS[self.call]() | self.changes
 
 
-def index_message(value: int, position: str, table: str = "weight", n_rows: int = 5) -> str:
-    text = f"index {value}{position} is out of range for {table} with {n_rows} rows"
-    return re.escape(f"{text}: expected {-n_rows} <= index < {n_rows}")
+def index_message(value: int, position: str, table: str = "weight", least: int = -5) -> str:
+    text = f"index {value}{position} is out of range for {table} with 5 rows"
+    return re.escape(f"{text}: expected {least} <= index < 5")
 
 
 def exactly(message: str) -> str:
@@ -93,6 +73,17 @@ BAD_INDICES: dict[str, tuple[Any, str, int]] = {
     "byte_swapped": (np.array([4, 6], ">i4"), " at position 1", 6),
     "strided": (np.array([4, 0, 6, 0])[::2], " at position 1", 6),
 }
+# What "raise" takes and "strict" does not.
+NEGATIVE_INDICES: dict[str, tuple[Any, str, int]] = {
+    "minus_one": ([0, -1], " at position 1", -1),
+    "before_too_great": ([0, -1, 5], " at position 1", -1),
+    "behind_too_great": ([0, 5, -1], " at position 1", 5),
+    "negative_matrix": ([[0, 1], [-2, -3]], " at position (1, 0)", -2),
+    "negative_scalar": (-5, "", -5),
+    "negative_int8": (np.array([4, -5], np.int8), " at position 1", -5),
+    "negative_byte_swapped": (np.array([4, -1], ">i4"), " at position 1", -1),
+    "negative_strided": (np.array([4, 0, -1, 0])[::2], " at position 1", -1),
+}
 NOT_INTEGERS: dict[str, tuple[Any, str]] = {
     "float": ([0.0, 1.0], "float64"),
     "float_scalar": (1.0, "float64"),
@@ -103,7 +94,6 @@ NOT_INTEGERS: dict[str, tuple[Any, str]] = {
     "object": (np.array([0, 1], object), "object"),
     "complex": ([0j, 1j], "complex128"),
     "datetime": (np.zeros(2, "M8[s]"), r"datetime64[s]"),
-    "none": (None, "object"),
 }
 BAD_UPDATES: dict[str, tuple[int, ...]] = {
     "rows": (3, 3),
@@ -114,28 +104,38 @@ BAD_UPDATES: dict[str, tuple[int, ...]] = {
 }
 
 
-def index_cases(function: Callable[..., Any], table: str) -> list[Refused]:
-    free = {"out": None} if function is er.gather else {"updates": np.float32(1)}
+def index_cases(call: str, table: str) -> list[Refused]:
+    free = {"out": None} if call == "gather" else {"updates": np.float32(1)}
     out_of_range = [
-        Refused(function, f"index_{name}", IndexError, f"^{index_message(value, at, table)}$",
+        Refused(call, f"index_{name}", IndexError, f"^{index_message(value, at, table)}$",
                 {"indices": indices} | free)
         for name, (indices, at, value) in BAD_INDICES.items()
     ]  # fmt: skip
     not_integers = [
-        Refused(function, f"{name}_indices", TypeError,
+        Refused(call, f"{name}_indices", TypeError,
                 exactly(f"indices must be integers, got {got}"), {"indices": indices} | free)
         for name, (indices, got) in NOT_INTEGERS.items()
     ]  # fmt: skip
-    return out_of_range + not_integers
+    none = Refused(call, "none_indices", TypeError,
+                   exactly("indices must be array_like, got NoneType"),
+                   {"indices": None} | free)  # fmt: skip
+    return [*out_of_range, *not_integers, none]
 
 
 def gather_cases() -> list[Refused]:
     def case(name: str, error: type[Exception], message: str, **changes: Any) -> Refused:
-        return Refused(er.gather, name, error, message, changes)
+        return Refused("gather", name, error, message, changes)
 
     return [
-        *index_cases(er.gather, "weight"),
+        *index_cases("gather", "weight"),
         case("index_with_out", IndexError, index_message(5, " at position 1"), indices=[0, 5]),
+        *(
+            case(f"strict_{name}", IndexError,
+                 f"^{index_message(value, at, least=0)}$", indices=indices, mode="strict", out=None)
+            for name, (indices, at, value) in (BAD_INDICES | NEGATIVE_INDICES).items()
+        ),
+        case("strict_with_out", IndexError, index_message(-1, " at position 1", least=0),
+             indices=[0, -1], mode="strict"),
         case("mode", ValueError, "mode must be .*got 'warp'", mode="warp"),
         case("weight_scalar", ValueError, "^weight must ", weight=np.float32(1)),
         case("out_shape", ValueError, exactly("out must have shape (2, 3), got (2, 4)"),
@@ -154,11 +154,11 @@ def gather_cases() -> list[Refused]:
 
 def scatter_add_cases() -> list[Refused]:
     def case(name: str, error: type[Exception], message: str, **changes: Any) -> Refused:
-        return Refused(er.scatter_add, name, error, message, changes)
+        return Refused("scatter_add", name, error, message, changes)
 
     bad_index = index_message(5, " at position 1", "target")
     return [
-        *index_cases(er.scatter_add, "target"),
+        *index_cases("scatter_add", "target"),
         *(
             case(f"index_into_{name}", IndexError, bad_index, target=target, indices=[0, 5],
                  updates=target.dtype.type(1))
@@ -192,63 +192,70 @@ def scatter_add_cases() -> list[Refused]:
     ]  # fmt: skip
 
 
-def rnn_forward_cases() -> list[Refused]:
-    def case(name: str, error: type[Exception], message: str, **changes: Any) -> Refused:
-        return Refused(er.rnn_forward, name, error, message, changes)
+# --- recurrent functions -------------------------------------------------------------------------
 
-    good = {"x": (3, 7, 2), "weight_ih": (4, 2), "weight_hh": (4, 4), "bias_ih": (4,),
-            "bias_hh": (4,), "h_0": (3, 4), "out": (3, 7, 4)}  # fmt: skip
-    bad = {"weight_ih": [(4, 3), (5, 2), (4,)], "weight_hh": [(4, 5), (5, 4)],
-           "bias_ih": [(5,), (4, 1)], "bias_hh": [(3,), ()], "h_0": [(3, 5), (4, 4), (1, 3, 4)],
-           "out": [(3, 7, 5), (7, 3, 4), (3, 7)]}  # fmt: skip
+
+def operand_cases(call: str, cell: str) -> list[Refused]:
+    """Return every array of a recurrent function in wrong shapes and in other dtypes."""
+    g = 4 * GATES[cell]
+    good: dict[str, tuple[int, ...]] = {
+        "x": (3, 7, 2), "weight_ih": (g, 2), "weight_hh": (g, 4), "bias_ih": (g,),
+        "bias_hh": (g,), "h_0": (3, 4), "out": (3, 7, 4),
+    }  # fmt: skip
+    bad: dict[str, list[tuple[int, ...]]] = {
+        "weight_ih": [(g, 3), (g + 1, 2), (g,)], "weight_hh": [(g, 5), (g + 1, 4)],
+        "bias_ih": [(g + 1,), (g, 1)], "bias_hh": [(g - 1,), ()],
+        "h_0": [(3, 5), (4, 4), (1, 3, 4)], "out": [(3, 7, 5), (7, 3, 4), (3, 7)],
+    }  # fmt: skip
+    if cell == "lstm":
+        good["c_0"], bad["c_0"] = good["h_0"], bad["h_0"]
     shapes = [
-        case(f"{name}_{shape}", ValueError,
-             rf"^{name} must have shape .*got {re.escape(str(shape))}$",
-             **{name: np.zeros(shape, np.float32)})
+        Refused(call, f"{name}_{shape}", ValueError,
+                rf"^{name} must have shape .*got {re.escape(str(shape))}$",
+                {name: np.zeros(shape, np.float32)})
         for name in bad for shape in bad[name]
     ]  # fmt: skip
     dtypes = [
-        case(f"{name}_{dtype}", TypeError, rf"^{name} must be float32.*got {np.dtype(dtype)}$",
-             **{name: np.zeros(shape, dtype)})
+        Refused(call, f"{name}_{dtype}", TypeError,
+                rf"^{name} must be float32.*got {np.dtype(dtype)}$",
+                {name: np.zeros(shape, dtype)})
         for name, shape in good.items() for dtype in ("float64", "float16", "int32", "complex64")
         if (name, dtype) != ("x", "float64")
     ]  # fmt: skip
-    lengths: dict[str, tuple[Any, type[Exception], str]] = {
-        "negative": ([3, -1, 2], ValueError, "lengths[1] must be between 0 and 7, got -1"),
-        "too_long": ([3, 7, 9], ValueError, "lengths[2] must be between 0 and 7, got 9"),
-        "first_of_two": ([8, 7, 9], ValueError, "lengths[0] must be between 0 and 7, got 8"),
-        "int64_min": ([3, INT64.min, 0], ValueError,
-                      f"lengths[1] must be between 0 and 7, got {INT64.min}"),
-        "uint64_max": (np.array([0, 0, 2**64 - 1], np.uint64), ValueError,
-                       f"lengths[2] must be between 0 and 7, got {2**64 - 1}"),
-        "int8": (np.array([0, 0, -1], np.int8), ValueError,
-                 "lengths[2] must be between 0 and 7, got -1"),
-        "too_many": ([1, 2, 3, 4], ValueError, "lengths must have shape (3,), got (4,)"),
-        "scalar": (3, ValueError, "lengths must have shape (3,), got ()"),
-        "column": ([[1], [2], [3]], ValueError, "lengths must have shape (3,), got (3, 1)"),
-        "float": ([1.0, 2.0, 3.0], TypeError, "lengths must be integers, got float64"),
-        "bool": ([True, False, True], TypeError, "lengths must be integers, got bool"),
-    }  # fmt: skip
+    return shapes + dtypes
+
+
+def forward_cases(call: str, cell: str) -> list[Refused]:
+    def case(name: str, error: type[Exception], message: str, **changes: Any) -> Refused:
+        return Refused(call, name, error, message, changes)
+
     return [
-        *shapes,
-        *dtypes,
+        *operand_cases(call, cell),
         *(
             case(f"lengths_{name}", error, exactly(message), lengths=value)
-            for name, (value, error, message) in lengths.items()
+            for name, (value, error, message) in BAD_LENGTHS.items()
         ),
         case("x_axes", ValueError, r"^x must .*got.* \(3, 7\)$", x=np.zeros((3, 7), np.float32)),
         case("weight_hh_axes", ValueError, "^weight_hh must ", weight_hh=np.zeros(4, np.float32)),
         case("first_other_dtype", TypeError, "^weight_ih must be float64",
              x=np.zeros((3, 7, 2)), out=None),
-        case("nonlinearity", ValueError, "^nonlinearity must .*got 'sigmoid'",
-             nonlinearity="sigmoid"),
         case("out_list", TypeError, "^out must be an ndarray, got list$", out=[]),
         case("out_read_only", ValueError, "^out .*read-only",
              out=read_only(np.full((3, 7, 4), 7, np.float32))),
     ]  # fmt: skip
 
 
-REFUSED = [*gather_cases(), *scatter_add_cases(), *rnn_forward_cases()]
+# --- tests ---------------------------------------------------------------------------------------
+
+REFUSED = [
+    *gather_cases(),
+    *scatter_add_cases(),
+    *(refused for call, cell in FORWARDS.items() for refused in forward_cases(call, cell)),
+    *(
+        Refused(call, next(iter(changes)), error, f"^{re.escape(words)}", changes)
+        for call, changes, error, words in ROWS
+    ),
+]
 
 
 def refusal(function: Callable[..., Any], arguments: Arguments) -> tuple[type[Exception], str]:
@@ -260,26 +267,69 @@ def refusal(function: Callable[..., Any], arguments: Arguments) -> tuple[type[Ex
     raise AssertionError("not refused")
 
 
+def arrays_of(value: Any, name: str = "arguments") -> Iterator[tuple[str, np.ndarray]]:
+    """Yield every array in the arguments, those that a layer holds included, and its name."""
+    if isinstance(value, er.QuantizedRows):
+        value = value.rows
+    elif hasattr(value, "state_dict"):
+        value = value.state_dict()
+    if isinstance(value, np.ndarray):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from arrays_of(part, f"{name}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for position, part in enumerate(value):
+            yield from arrays_of(part, f"{name}[{position}]")
+
+
 def references(arguments: Arguments) -> dict[str, int]:
-    return {k: sys.getrefcount(v) for k, v in arguments.items() if isinstance(v, np.ndarray)}
+    return {name: sys.getrefcount(array) for name, array in arrays_of(arguments)}
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=str)
 def test_refused(backend: str, case: Refused) -> None:
-    arguments = case.arguments()
-    before, held = snapshot(arguments), references(arguments)
-    error, message = refusal(case.function, arguments)
+    function, arguments = function_of(case.call), case.arguments()
+    before, held = snapshot(dict(arrays_of(arguments))), references(arguments)
+    error, message = refusal(function, arguments)
     assert issubclass(error, case.error)
     assert re.search(case.message, message), message
-    assert snapshot(arguments) == before
+    assert snapshot(dict(arrays_of(arguments))) == before
     if references(arguments) != held:
         gc.collect()
         assert references(arguments) == held
     with er.use_backend("numpy"):
-        assert refusal(case.function, case.arguments()) == (error, message)
+        assert refusal(function, case.arguments()) == (error, message)
 
 
-@pytest.mark.parametrize("mode", ["raise", "wrap", "clip"])
+def test_the_messages_name_the_arguments() -> None:
+    assert [row for row in ROWS if not names_the_argument(next(iter(row[1])), row[3])] == []
+
+
+# Results, which hold whatever they are constructed with.
+UNCHECKED = {"BagGrads", "RowGrad"}
+
+
+def public_calls() -> Iterator[str]:
+    """Yield the name of every public function, class and method that takes arguments."""
+    for name in er.__all__:
+        owner = getattr(er, name)
+        members = getattr(owner, "__all__", [])  # of a module
+        if inspect.isclass(owner):
+            own = set(dir(owner)) - set(dir(tuple))
+            members = [member for member in own if member == "__call__" or member[0] != "_"]
+        for call in (name, *(f"{name}.{member}" for member in members)):
+            function = operator.attrgetter(call)(er)
+            if callable(function) and set(inspect.signature(function).parameters) - {"self"}:
+                yield call
+
+
+def test_everything_public_has_refused_arguments() -> None:
+    assert set(public_calls()) - UNCHECKED <= {case.call for case in REFUSED}
+    assert set(CALLS) == {case.call for case in REFUSED}
+
+
+@pytest.mark.parametrize("mode", ["raise", "wrap", "clip", "strict"])
 def test_no_row_to_gather(backend: str, mode: Any) -> None:
     out = np.full((2, 3), 7, np.float32)
     with pytest.raises(
@@ -317,11 +367,6 @@ def test_set_num_threads_refuses_what_is_no_integer(backend: str, n: Any) -> Non
     assert er.get_num_threads() == before
 
 
-def test_use_backend_refuses_unknown_names() -> None:
-    with pytest.raises(ValueError, match="'cuda'"), er.use_backend("cuda"):
-        pass
-
-
-@pytest.mark.parametrize("function", CALLS, ids=lambda f: f.__name__)
-def test_the_unchanged_call_is_accepted(backend: str, function: Callable[..., Any]) -> None:
-    function(**CALLS[function]())
+@pytest.mark.parametrize("call", CALLS)
+def test_the_unchanged_call_is_accepted(backend: str, call: str) -> None:
+    function_of(call)(**CALLS[call]())

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import embedrnn as er
-from cases import CORE, ISAS, LAYOUTS, RnnCase, assert_same_bits, padding
+from cases import CORE, GATES, ISAS, LAYERS, LAYOUTS, RnnCase, assert_same_bits, padding
 
-CELLS = ("RNN", "GRU", "LSTM")
-GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 STACKS = [(1, False), (1, True), (3, False), (2, True)]
 
-each_cell = pytest.mark.parametrize("cell", CELLS)
+each_cell = pytest.mark.parametrize("cell", LAYERS)
 each_stack = pytest.mark.parametrize(("num_layers", "bidirectional"), STACKS)
 with_and_without_bias = pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
 
@@ -195,7 +194,7 @@ def test_steps_are_the_call(
         assert_all_same((output, state), (output, final))
 
 
-@given(data=st.data(), cell=st.sampled_from(CELLS), num_layers=st.integers(1, 3))
+@given(data=st.data(), cell=st.sampled_from(list(LAYERS)), num_layers=st.integers(1, 3))
 def test_a_stream_may_be_cut_anywhere(native: str, data: Any, cell: str, num_layers: int) -> None:
     layer = make(cell, 3, 5, num_layers)
     x = np.random.default_rng(3).uniform(-1, 1, (2, 12, 3)).astype(np.float32)
@@ -247,6 +246,91 @@ def test_steps_of_no_row(backend: str) -> None:
     assert (output.shape, h_n.shape, c_n.shape) == ((0, 7), (1, 0, 7), (1, 0, 7))
 
 
+# --- one sequence without a batch axis ---------------------------------------------------------
+
+
+def row_of(state: Any, row: int) -> Any:
+    """Return the state of one row of a batch, without the batch axis."""
+    return tuple(s[:, row] for s in state) if isinstance(state, tuple) else state[:, row]
+
+
+@each_cell
+@each_stack
+def test_one_sequence_is_a_row_of_a_batch(
+    backend: str, dtype: Any, cell: str, num_layers: int, bidirectional: bool
+) -> None:
+    layer = make(cell, 5, 7, num_layers, bidirectional=bidirectional, dtype=dtype)
+    arguments = batch_of(layer)
+    x, state = np.nan_to_num(arguments["x"])[2:3], arguments["state"]
+    slices = tuple(s[:, 2:3] for s in state) if cell == "LSTM" else state[:, 2:3]
+    for one, batch in ((None, None), (row_of(state, 2), slices)):
+        expected, final = layer(x, None, batch)
+        wanted = expected[0], row_of(final, 0)
+        for sequence in (x[0], x[0].astype(x.dtype.newbyteorder(">")), np.asfortranarray(x[0])):
+            output, last = layer(sequence, None, one)
+            assert output.shape == (6, 7 * (1 + bidirectional))
+            assert type(last) is type(final)
+            if backend != "numpy":
+                assert_all_same((output, last), wanted)
+            for got, near in zip(flat((output, last)), flat(wanted), strict=True):
+                np.testing.assert_allclose(got, near, rtol=0, atol=4 * np.finfo(dtype).eps)
+
+
+@each_cell
+def test_one_sequence_as_a_list(backend: str, cell: str) -> None:
+    layer = make(cell, dtype="f8")
+    x = np.random.default_rng(2).uniform(-1, 1, (6, 5))
+    assert_all_same(layer(x.tolist()), layer(x))
+    assert_all_same(layer(list(x)), layer(x))
+    assert_all_same(layer.step(x[0].tolist()), layer.step(x[0]))
+
+
+@each_cell
+def test_one_sequence_of_no_step(backend: str, cell: str) -> None:
+    layer = make(cell, num_layers=2)
+    state = np.full((2, 7), 3, np.float32)
+    output, *states = flat(layer(zeros(0, 5), None, (state, state) if cell == "LSTM" else state))
+    assert output.shape == (0, 7)
+    for final in states:
+        assert_same_bits(final, state)
+
+
+@each_cell
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_steps_of_one_sequence(backend: str, dtype: Any, cell: str, num_layers: int) -> None:
+    layer = make(cell, 5, 19, num_layers, dtype=dtype)
+    x = np.random.default_rng(2).uniform(-1, 1, (8, 5)).astype(dtype)
+    state: Any = None
+    batch: Any = None
+    out = np.full(19, 7, dtype)
+    for t in range(8):
+        output, state = layer.step(x[t], state, out=out if t % 2 else None)
+        expected, batch = layer.step(x[t : t + 1], batch)
+        assert (output is out) == bool(t % 2)
+        assert output.shape == (19,)
+        assert_all_same((output, state), (expected[0], row_of(batch, 0)))
+    assert all(s.shape == (num_layers, 19) for s in flat((output, state))[1:])
+
+
+def test_the_output_of_a_step_of_one_sequence_may_be_its_input(backend: str) -> None:
+    layer, x = make("LSTM", 7, 7), np.random.default_rng(4).uniform(-1, 1, 7).astype(np.float32)
+    expected = layer.step(x)
+    assert_all_same(layer.step(x, out=x), expected)
+
+
+@each_cell
+def test_pytorch_gives_the_same_for_one_sequence(backend: str, cell: str) -> None:
+    torch = pytest.importorskip("torch")
+    module = getattr(torch.nn, cell)(5, 7, 2, batch_first=True, bidirectional=True)
+    layer = make(cell, 5, 7, 2, bidirectional=True)
+    layer.load_state_dict(module.state_dict())
+    x = np.random.default_rng(1).uniform(-1, 1, (6, 5)).astype(np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(x))
+    for got, wanted in zip(flat(layer(x)), flat(expected), strict=True):
+        np.testing.assert_allclose(got, wanted.numpy(), rtol=0, atol=1e-6)
+
+
 # --- PyTorch -----------------------------------------------------------------------------------
 
 
@@ -257,6 +341,8 @@ def test_pytorch_gives_the_same(
     backend: str, dtype: Any, cell: str, num_layers: int, bidirectional: bool, bias: bool
 ) -> None:
     torch = pytest.importorskip("torch")
+    if not hasattr(torch.nn, cell):
+        pytest.skip("PyTorch has no such layer")
     options = {"num_layers": num_layers, "bidirectional": bidirectional, "bias": bias}
     module = getattr(torch.nn, cell)(
         5, 7, batch_first=True, dtype=getattr(torch, np.dtype(dtype).name), **options
@@ -282,7 +368,7 @@ def test_pytorch_gives_the_same(
 
 @each_cell
 def test_parameters_have_the_names_and_shapes_of_pytorch(cell: str) -> None:
-    rows = GATES[cell] * 7
+    rows = GATES[LAYERS[cell]] * 7
     layer = make(cell, 5, 7, 2, bidirectional=True)
     assert {name: array.shape for name, array in layer.state_dict().items()} == {
         f"{name}_l{k}{suffix}": shape
@@ -296,6 +382,48 @@ def test_parameters_have_the_names_and_shapes_of_pytorch(cell: str) -> None:
         }.items()
     }
     assert list(make(cell, bias=False).state_dict()) == ["weight_ih_l0", "weight_hh_l0"]
+
+
+# --- PyTorch's words ---------------------------------------------------------------------------
+
+
+@each_cell
+def test_words_for_what_is_so_anyway(cell: str) -> None:
+    words = {"batch_first": True, "dropout": 0.0, "proj_size": 0, "device": "cpu", "dtype": None}
+    layer = make(cell, 5, 7, 2, **words)
+    assert repr(layer) == repr(make(cell, 5, 7, 2)) == f"{cell}(5, 7, num_layers=2)"
+    assert layer.dtype == np.float32
+    for device in (None, "cpu:0"):
+        assert repr(make(cell, 5, 7, device=device)) == f"{cell}(5, 7)"
+
+
+@each_cell
+def test_options_by_position_come_in_the_order_of_pytorch(cell: str) -> None:
+    nonlinearity = ("relu",) if cell == "RNN" else ()
+    layer = make(cell, 5, 7, 2, *nonlinearity, False, True, 0, True)
+    named = {"nonlinearity": "relu"} if cell == "RNN" else {}
+    expected = make(cell, 5, 7, num_layers=2, bias=False, bidirectional=True, **named)
+    assert repr(layer) == repr(expected)
+    with pytest.raises(ValueError, match=r"^batch_first must be True, got False"):
+        make(cell, 5, 7, 2, *nonlinearity, False, False)
+
+
+def test_the_advice_on_projections(backend: str) -> None:
+    """A projected LSTM by its equations, and by what the error about proj_size says to do."""
+    layer = er.LSTM(5, 7, bias=False, dtype="f8", rng=0)
+    rng = np.random.default_rng(1)
+    weight_hr, weight_hh = rng.uniform(-1, 1, (3, 7)), rng.uniform(-1, 1, (28, 3))
+    x, h, c = rng.uniform(-1, 1, (6, 5)), np.zeros(3), np.zeros(7)
+    outputs = []
+    for x_t in x:
+        i, f, g, o = np.split(layer.weight_ih_l0 @ x_t + weight_hh @ h, 4)
+        i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+        c = f * c + i * np.tanh(g)
+        h = weight_hr @ (o * np.tanh(c))
+        outputs.append(h)
+    layer.update({"weight_hh_l0": weight_hh @ weight_hr})
+    output, _ = layer(x[None])
+    np.testing.assert_allclose(output[0] @ weight_hr.T, outputs, rtol=0, atol=1e-14)
 
 
 # --- parameters --------------------------------------------------------------------------------
@@ -329,7 +457,7 @@ def test_rng(cell: str) -> None:
 @each_cell
 def test_parameters_are_read_only(cell: str) -> None:
     layer = make(cell)
-    layer.update({"bias_ih_l0": np.zeros(GATES[cell] * 7, np.float32)})
+    layer.update({"bias_ih_l0": np.zeros(GATES[LAYERS[cell]] * 7, np.float32)})
     for again in (layer, copy.deepcopy(layer), copy.copy(layer), pickle.loads(pickle.dumps(layer))):
         for array in (again.weight_hh_l0, again.bias_ih_l0, again.state_dict()["weight_ih_l0"]):
             with pytest.raises(ValueError, match="read-only"):
@@ -409,7 +537,7 @@ def test_refused_parameters(method: str, case: str) -> None:
 
 def test_parameters_are_given_by_name() -> None:
     for given_ in ([], [("bias_ih_l0", np.zeros(28))], None):
-        with pytest.raises(TypeError, match=r"^parameters must be a mapping of names, got"):
+        with pytest.raises(TypeError, match=r"^state_dict must be a mapping of names, got"):
             er.LSTM(5, 7).load_state_dict(given_)  # type: ignore[arg-type]
 
 
@@ -442,6 +570,67 @@ def test_what_is_packed_is_not_pickled(backend: str) -> None:
     layer(np.zeros((1, 1, 64), np.float32))
     assert len(pickle.dumps(layer)) == before
     assert before < 1.1 * sum(array.nbytes for array in layer.state_dict().values())
+
+
+# --- pickles that are not what they were -------------------------------------------------------
+
+
+def pickled(layer: Any, change: Callable[[list[Any]], Any]) -> bytes:
+    """Return a pickle of the layer with the arguments of its constructor changed."""
+
+    class Changed:
+        def __reduce__(self) -> tuple[Any, ...]:
+            make, arguments = layer.__reduce__()
+            changed = list(copy.deepcopy(arguments))
+            change(changed)
+            return make, tuple(changed)
+
+    return pickle.dumps(Changed())
+
+
+# What is changed among (class, format, options, parameters, other attributes), and the error.
+SPOILT: dict[str, tuple[Callable[[list[Any]], Any], str]] = {
+    "format": (lambda a: a.__setitem__(1, 2), "a GRU of pickle format 2 cannot be loaded"),
+    "shorter_weight": (lambda a: a[3].update(weight_hh_l0=a[3]["weight_hh_l0"][:3]),
+                       "weight_hh_l0 must have shape (21, 7), got (3, 7)"),
+    "wider_input": (lambda a: a[2].update(input_size=6),
+                    "weight_ih_l0 must have shape (21, 6), got (21, 5)"),
+    "more_layers": (lambda a: a[2].update(num_layers=2), "missing weight_ih_l1"),
+    "less_units": (lambda a: a[2].update(hidden_size=-7), "hidden_size must be 1 or more, got -7"),
+    "no_weight": (lambda a: a[3].pop("bias_hh_l0"), "missing bias_hh_l0"),
+    "more_weights": (lambda a: a[3].update(peephole=a[3]["bias_hh_l0"]), "unexpected peephole"),
+    "dtype": (lambda a: a[2].update(dtype=np.dtype("f8")), "must be float64, got float32"),
+    "object": (lambda a: a[3].update(bias_hh_l0=None), "bias_hh_l0 must be array_like"),
+    "option": (lambda a: a[2].update(peepholes=True), "peepholes"),
+    "no_option": (lambda a: a[2].pop("bias"), "bias"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_pickle_that_does_not_fit_itself_is_refused(how: str) -> None:
+    change, message = SPOILT[how]
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        pickle.loads(pickled(er.GRU(5, 7), change))
+
+
+def test_a_pickle_from_before_pickles_had_a_format_is_refused() -> None:
+    layer = er.GRU.__new__(er.GRU)
+    with pytest.raises(ValueError, match=r"^this GRU was pickled before pickles had a format: "):
+        layer.__setstate__({"_options": (), "hidden_size": 7})
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("weight_ih", (20, 5)), ("weight_hh", (20, 7)), ("weight_hh", (21, 6)), ("bias_ih", (20,)),
+     ("bias_hh", (22,)), ("bias_ih", (21, 1))],
+)  # fmt: skip
+def test_the_core_refuses_weights_that_do_not_fit(core: Any, name: str, shape: Any) -> None:
+    layer = er.GRU(5, 7)
+    weights = {
+        n: getattr(layer, f"{n}_l0") for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    }
+    with pytest.raises(ValueError, match=" must have "):
+        core.pack("gru", **weights | {name: np.zeros(shape, np.float32)})
 
 
 # --- backends, instruction sets, threads -------------------------------------------------------
@@ -500,6 +689,25 @@ def test_threads_share_a_layer(backend: str, cell: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(work, k) for k in range(8)]:
             done.result()
+
+
+@each_cell
+def test_no_update_is_lost(cell: str) -> None:
+    layer, n = make(cell), 7 * GATES[LAYERS[cell]]
+    before = sys.getswitchinterval()
+
+    def count(name: str) -> None:
+        for k in range(1, 1000):
+            layer.update({name: np.full(n, k, np.float32)})
+            assert layer.state_dict()[name][0] == k  # nobody else writes it
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(count, name) for name in ("bias_ih_l0", "bias_hh_l0")]:
+                done.result()
+    finally:
+        sys.setswitchinterval(before)
 
 
 @each_cell
@@ -576,7 +784,17 @@ def zeros(*shape: int, dtype: Any = np.float32) -> np.ndarray:
 
 X, STATE = zeros(3, 4, 5), zeros(2, 3, 7)
 BAD_CALLS: dict[str, tuple[str, type[Exception], tuple[Any, ...], str]] = {
-    "x_axes": ("GRU", ValueError, (X[0],), "x must have shape (B, T, 5), got (4, 5)"),
+    "x_axes": ("GRU", ValueError, (X[0], [4]), "x must have shape (B, T, 5), got (4, 5)"),
+    "x_one_axis": ("GRU", ValueError, (X[0, 0],), "x must have shape (B, T, 5), got (5,)"),
+    "one_sequence": ("GRU", ValueError, (zeros(4, 7),), "x must have shape (T, 5), got (4, 7)"),
+    "one_sequence_dtype": ("GRU", TypeError, (X[0].astype("f8"),),
+                           "x must be float32 as the layer is, got float64"),
+    "one_sequence_state": ("RNN", ValueError, (X[0], None, STATE[:, :1]),
+                           "state must have shape (2, 7), got (2, 1, 7)"),
+    "one_sequence_c_0": ("LSTM", ValueError, (X[0], None, (STATE[:, 0], STATE[:, :1])),
+                         "c_0 must have shape (2, 7), got (2, 1, 7)"),
+    "one_sequence_array": ("LSTM", TypeError, (X[0], None, STATE[:, 0]),
+                           "state must be a tuple (h_0, c_0), got ndarray"),
     "x_features": ("GRU", ValueError, (zeros(3, 4, 7),),
                    "x must have shape (B, T, 5), got (3, 4, 7)"),
     "x_dtype": ("GRU", TypeError, (X.astype("f8"),),
@@ -614,6 +832,13 @@ BAD_STEPS: dict[str, tuple[type[Exception], tuple[Any, ...], str]] = {
     "x_features": (ValueError, (zeros(3, 7),), "x_t must have shape (B, 5), got (3, 7)"),
     "x_dtype": (TypeError, (X[:, 0].astype("f8"),),
                 "x_t must be float32 as the layer is, got float64"),
+    "no_axis": (ValueError, (X[0, 0, 0],), "x_t must have shape (B, 5), got ()"),
+    "one_features": (ValueError, (zeros(7),), "x_t must have shape (B, 5), got (7,)"),
+    "one_dtype": (TypeError, (X[0, 0].astype("f8"),),
+                  "x_t must be float32 as the layer is, got float64"),
+    "one_state": (ValueError, (X[0, 0], (STATE[:, 0], STATE[:, :1])),
+                  "c_0 must have shape (2, 7), got (2, 1, 7)"),
+    "one_out": (ValueError, (X[0, 0], None, zeros(1, 7)), "out must have shape (7,), got (1, 7)"),
     "state": (ValueError, (X[:, 0], (STATE, STATE[:, :2])),
               "c_0 must have shape (2, 3, 7), got (2, 2, 7)"),
     "out_shape": (ValueError, (X[:, 0], None, zeros(3, 5)),

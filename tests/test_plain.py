@@ -1,141 +1,239 @@
-"""The short way of plain arguments: taken where it should be, declined where it must be."""
+"""The recognisers: a call that needs no check is handed on as the check would have done it."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import embedrnn as er
-from cases import LAYOUTS, assert_same_bits, values
+from cases import HALVES, LAYOUTS, values
+from embedrnn import _check
 
-# Layouts that a kernel reads as they are.
-PLAIN = {"contiguous", "read_only"}
+# Layouts of a matrix that kernels read as they are, and of a vector of indices.
+ROWS = set(LAYOUTS) - {"misaligned", "byte_swapped"}
+FLAT = {"contiguous", "read_only", "fortran", "first_axes_exchanged"}
+WHOLE_ROWS = {"contiguous", "read_only", "every_other_row", "rows_flipped", "broadcast"}
 
 
-def gather(core: Any, weight: Any, indices: Any) -> Any:
-    return core.try_gather(weight, indices, None, "raise")
+def same(given: Any, checked: Any) -> bool:
+    """Whether a checked array is the given one, or a fresh one like it."""
+    return bool(given.shape == checked.shape and given.dtype == checked.dtype)
 
 
-def gather_out(core: Any, weight: Any, indices: Any) -> Any:
+def gather(core: Any, weight: Any, indices: Any) -> bool:
+    rows = core.plain_gather(weight, indices, None, "raise")
+    if rows is None:
+        return False
+    call = _check.gather(weight, indices, None, "raise")
+    assert call.weight is weight
+    assert call.indices is indices
+    return call.storage is None and same(rows, call.out)
+
+
+def gather_out(core: Any, weight: Any, indices: Any) -> bool:
     out = np.full((np.size(indices), *np.shape(weight)[1:]), 7, np.asarray(weight).dtype)
-    taken = core.try_gather(weight, indices, out, "raise")
-    assert taken is out or (taken is None and (out == 7).all())
-    return taken
+    if core.plain_gather(weight, indices, out, "clip") is None:
+        return False
+    call = _check.gather(weight, indices, out, "clip")
+    return call.weight is weight and call.indices is indices and call.buffer is out
 
 
-def scatter_add(core: Any, updates: Any, indices: Any) -> Any:
+def scatter_add(core: Any, updates: Any, indices: Any) -> bool:
     target = np.ones((9, *np.shape(updates)[1:]), np.asarray(updates).dtype)
-    taken = core.try_scatter_add(target, indices, updates)
-    assert taken or (target == 1).all()
-    return target if taken else None
+    if not core.plain_scatter_add(target, indices, updates):
+        return False
+    call = _check.scatter_add(target, indices, updates)
+    assert call.indices is indices
+    return np.shares_memory(call.updates, updates) and same(updates, call.updates)
 
 
-def coalesce(core: Any, updates: Any, indices: Any) -> Any:
-    taken = core.try_coalesce(indices, updates, 9)
-    return None if taken is None else er.RowGrad(*taken).to_dense(9)
+def coalesce(core: Any, updates: Any, indices: Any) -> bool:
+    storage = core.plain_coalesce(indices, updates, 9)
+    if storage is None:
+        return False
+    call = _check.coalesce(indices, updates, 9)
+    assert call.updates is updates
+    return call.indices is indices and call.storage == storage
 
 
-def embedding_bag(core: Any, weight: Any, indices: Any) -> Any:
-    return core.try_embedding_bag(weight, False, indices, np.array([0, 4]), "mean")
+def plain_bag(core: Any, weight: Any, indices: Any, **options: Any) -> Any:
+    given = {"offsets": None, "lengths": None, "mode": "sum", "per_sample_weights": None,
+             "include_last_offset": False, "int8_rows": False}  # fmt: skip
+    return core.plain_bag(weight, indices=indices, **{**given, **options})
 
 
-# What each does with a (9, 3) array and nine indices; the same by the long way.
-SHORT: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "gather": (gather, lambda a, i: er.gather(a.tolist(), i).astype(a.dtype)),
-    "gather_out": (gather_out, lambda a, i: er.gather(a.tolist(), i).astype(a.dtype)),
-    "scatter_add": (scatter_add, lambda a, i: er.scatter_add(np.ones_like(a), i.tolist(), a)),
-    "coalesce": (
-        coalesce,
-        lambda a, i: er.coalesce(i.tolist(), a, num_embeddings=9).to_dense(9),
-    ),
-    "embedding_bag": (
-        embedding_bag,
-        lambda a, i: er.embedding_bag(a, i.tolist(), [0, 4], mode="mean"),
-    ),
+def embedding_bag(core: Any, weight: Any, indices: Any) -> bool:
+    plain = plain_bag(core, weight, indices, offsets=np.array([0, 4]), mode="mean")
+    if plain is None:
+        return False
+    storage, offsets, out = plain
+    call = _check.bag(weight, indices, np.array([0, 4]), None, "mean", None, None, False)
+    assert call.weight is weight
+    assert call.storage == storage
+    assert offsets.tolist() == call.offsets.tolist()
+    return same(out, call.out)
+
+
+# Which calls are recognised, by the layout of the (9, 3) array that each is given.
+PLAIN: dict[str, tuple[Callable[[Any, Any, Any], bool], set[str]]] = {
+    "gather": (gather, ROWS),
+    "gather_out": (gather_out, ROWS),
+    "scatter_add": (scatter_add, ROWS),
+    "coalesce": (coalesce, {"contiguous", "read_only"}),
+    "embedding_bag": (embedding_bag, WHOLE_ROWS),
 }
-short = pytest.mark.parametrize("operation", SHORT)
+operations = pytest.mark.parametrize("operation", PLAIN)
 
 
-@short
+@operations
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("index_dtype", ["i4", "i8", "u2"])
-def test_plain_arguments_are_taken(core: Any, operation: str, dtype: str, index_dtype: str) -> None:
-    try_it, long_way = SHORT[operation]
+def test_plain_arguments(core: Any, operation: str, dtype: str, index_dtype: str) -> None:
     array, indices = values((9, 3), dtype), (np.arange(9) * 5 % 7).astype(index_dtype)
-    assert_same_bits(try_it(core, array, indices), long_way(array, indices))
+    assert PLAIN[operation][0](core, array, indices)
 
 
-@short
+@operations
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(core: Any, operation: str, layout: str) -> None:
-    try_it, _ = SHORT[operation]
+    recognised, layouts = PLAIN[operation]
     array, indices = values((9, 3), "f4"), np.arange(9) * 5 % 7
-    assert (try_it(core, LAYOUTS[layout](array), indices) is not None) == (layout in PLAIN)
-    flat = {"fortran", "first_axes_exchanged", *PLAIN}  # of one axis, these change nothing
-    assert (try_it(core, array, LAYOUTS[layout](indices)) is not None) == (layout in flat)
+    assert recognised(core, LAYOUTS[layout](array), indices) == (layout in layouts)
+    assert recognised(core, array, LAYOUTS[layout](indices)) == (layout in FLAT)
 
 
-@short
+@operations
 @pytest.mark.parametrize(
     "indices",
-    [
-        [0] * 9,
-        np.zeros(9),
-        np.zeros(9, bool),
-        np.full(9, 9),
-        np.full(9, -10),
-        None,
-        np.zeros(9, "O"),
-    ],
-    ids=["list", "float", "bool", "past_the_end", "before_the_start", "none", "object"],
+    [[0] * 9, np.zeros(9), np.zeros(9, bool), None, np.zeros(9, "O")],
+    ids=["list", "float", "bool", "none", "object"],
 )
-def test_other_indices_are_declined(core: Any, operation: str, indices: Any) -> None:
-    assert SHORT[operation][0](core, values((9, 3), "f4"), indices) is None
+def test_other_indices(core: Any, operation: str, indices: Any) -> None:
+    assert not PLAIN[operation][0](core, values((9, 3), "f4"), indices)
 
 
-@short
+@operations
 @pytest.mark.parametrize("dtype", ["O", "i4,f8", "S3", "M8[s]", ">f4"])
-def test_other_dtypes_are_declined(core: Any, operation: str, dtype: str) -> None:
-    array, indices = np.zeros((9, 3), dtype), np.arange(9)
-    if operation == "gather_out":
-        assert core.try_gather(array, indices, np.empty_like(array), "raise") is None
-    elif operation == "scatter_add":
-        assert not core.try_scatter_add(array.copy(), indices, array)
-    else:
-        assert SHORT[operation][0](core, array, indices) is None
+def test_other_dtypes(core: Any, operation: str, dtype: str) -> None:
+    assert not PLAIN[operation][0](core, np.zeros((9, 3), dtype), np.arange(9))
 
 
-def test_outputs_that_are_not_plain_are_declined(core: Any) -> None:
+def test_outputs_that_are_not_plain(core: Any) -> None:
     table, ids = values((9, 3), "f4"), np.arange(4)
     fixed = np.zeros((4, 3), "f4")
     fixed.flags.writeable = False
-    outputs = [np.zeros((4, 3)), np.zeros((3, 4), "f4"), np.zeros((3, 4), "f4").T, fixed]
+    windows = np.lib.stride_tricks.sliding_window_view(np.zeros(6, "f4"), 3, writeable=True)
+    outputs = [np.zeros((4, 3)), np.zeros((3, 4), "f4"), fixed, windows]
     for out in [*outputs, table[1:5], table[:4], [[0.0] * 3] * 4]:
-        assert core.try_gather(table, ids, out, "raise") is None
-    for mode in ("wrap", "clip", "warp", None):
-        assert core.try_gather(table, ids, None, mode) is None
-    assert core.try_gather(table[:, 0].copy(), np.array(3), None, "raise") is None
-    for target in (fixed, table[::2], table.astype("f8"), table.tolist()):
-        assert not core.try_scatter_add(target, np.arange(3), np.ones((3, 3), "f4"))
+        assert core.plain_gather(table, ids, out, "raise") is None
+    for mode in ("warp", "", None, "strict"):
+        assert core.plain_gather(table, ids, None, mode) is None
+    assert core.plain_gather(table[:, 0], np.array(3), None, "raise") is None
+    for target in (fixed, windows, table.astype("f8"), table.tolist()):
+        assert not core.plain_scatter_add(target, np.arange(3), np.ones((3, 3), "f4"))
     memory = values((40,), "f4")
     overlapping = memory[:20].reshape(5, 4), memory[8:20].reshape(3, 4)
-    assert not core.try_scatter_add(overlapping[0], np.arange(3), overlapping[1])
+    assert not core.plain_scatter_add(overlapping[0], np.arange(3), overlapping[1])
+
+
+def strided(memory: np.ndarray, data: st.DataObject) -> np.ndarray:
+    """Return a matrix of any strides within a piece of memory."""
+    shape = tuple(data.draw(st.integers(1, 4)) for _ in range(2))
+    strides = tuple(data.draw(st.integers(-6, 6)) for _ in range(2))
+    least = sum(min(0, (n - 1) * step) for n, step in zip(shape, strides, strict=True))
+    start = data.draw(st.integers(-least, -least + 30))
+    item = memory.itemsize
+    return np.lib.stride_tricks.as_strided(
+        memory[start:], shape, tuple(step * item for step in strides)
+    )
+
+
+@given(st.data())
+def test_what_is_written_shares_memory_with_nothing(data: st.DataObject) -> None:
+    core: Any = er._backend._core
+    if core is None:
+        pytest.skip("the compiled core is not built")
+    memory = np.arange(100, dtype="f4")
+    target, updates = strided(memory, data), strided(memory, data)
+    if core.plain_scatter_add(target, np.zeros(len(updates), "i8"), updates):
+        assert not np.shares_memory(target, updates)
+        assert np.unique(target).size == target.size  # each element of the memory is another
 
 
 @pytest.mark.parametrize("offsets", [[1], [0, 3, 2], [0, 5], [], [[0]], [0.0], None, "0"], ids=str)
-def test_other_offsets_are_declined(core: Any, offsets: Any) -> None:
+def test_other_offsets(core: Any, offsets: Any) -> None:
     bounds = np.array(offsets) if isinstance(offsets, list) else offsets
     table, ids = values((9, 3), "f4"), np.arange(4)
-    assert core.try_embedding_bag(table, False, ids, bounds, "sum") is None
-    assert core.try_embedding_bag(table, False, ids, np.array([0]), "max") is None
+    assert plain_bag(core, table, ids, offsets=bounds) is None
+    assert plain_bag(core, table, ids, offsets=np.array([0]), mode="product") is None
+
+
+BAGS: dict[str, dict[str, Any]] = {
+    "offsets": {"offsets": np.array([0, 1])},
+    "offsets of int32": {"offsets": np.array([0, 1], "i4")},
+    "offsets with the last": {"offsets": np.array([0, 4]), "include_last_offset": True},
+    "lengths": {"lengths": np.array([1, 0, 3])},
+    "no bags": {"offsets": np.array([0]), "include_last_offset": True, "indices": np.arange(0)},
+    "rows": {"indices": np.arange(4).reshape(2, 2)},
+    "weights": {"offsets": np.array([0]), "per_sample_weights": np.ones(4, "f4")},
+    "mean": {"offsets": np.array([0]), "mode": "mean"},
+}
+
+
+@pytest.mark.parametrize("bags", BAGS)
+@pytest.mark.parametrize("dtype", ["f4", "f2", *HALVES], ids=str)
+def test_plain_bags_are_those_of_the_check(core: Any, bags: str, dtype: Any) -> None:
+    options = {"indices": np.arange(4), **BAGS[bags]}
+    table, ids = values((9, 3), dtype), options.pop("indices")
+    storage, offsets, out = plain_bag(core, table, ids, **options)
+    given = {"offsets": None, "lengths": None, "mode": "sum", "per_sample_weights": None,
+             "padding_idx": None, "include_last_offset": False}  # fmt: skip
+    call = _check.bag(table, ids, **{**given, **options})
+    assert storage == call.storage
+    assert offsets.tolist() == call.offsets.tolist()
+    # Of our own: another thread may write to the caller's once they are checked.
+    for name in {"offsets", "lengths"} & options.keys():
+        assert not np.shares_memory(offsets, options[name])
+    assert same(out, call.out)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"offsets": np.array([0]), "lengths": np.array([4])},
+        {"lengths": np.array([5, -1])},
+        {"lengths": np.array([3])},
+        {"lengths": np.array([2**62, 2**62, 2**62, 2**62, 4])},
+        {"offsets": np.array([0, 3]), "include_last_offset": True},
+        {"offsets": np.array([], "i8"), "include_last_offset": True},
+        {"offsets": np.array([0]), "per_sample_weights": np.ones(4)},
+        {"offsets": np.array([0]), "per_sample_weights": np.ones(3, "f4")},
+        {"offsets": np.array([0]), "per_sample_weights": np.ones(4, "f4"), "mode": "mean"},
+        {"offsets": np.array([0]), "per_sample_weights": [1.0] * 4},
+    ],
+    ids=repr,
+)
+def test_other_bags(core: Any, options: dict[str, Any]) -> None:
+    assert plain_bag(core, values((9, 3), "f4"), np.arange(4), **options) is None
 
 
 @pytest.mark.parametrize("size", [None, -1, 2**70, 9.0, "9"])
-def test_other_table_sizes_are_declined(core: Any, size: Any) -> None:
-    assert core.try_coalesce(np.arange(3), values((3, 2), "f4"), size) is None
+def test_other_table_sizes(core: Any, size: Any) -> None:
+    assert core.plain_coalesce(np.arange(3), values((3, 2), "f4"), size) is None
 
 
 def test_an_array_of_bytes_is_no_quantised_table(core: Any) -> None:
     with pytest.raises(TypeError, match=r"^weight must be float32, .*got uint8$"):
         er.embedding_bag(np.zeros((3, 12), "u1"), np.array([0]), np.array([0]))
+
+
+def test_int8_rows(core: Any) -> None:
+    table = er.quantize_rows(values((9, 3), "f4"))
+    options = {"offsets": np.array([0, 1]), "mode": "max", "int8_rows": True}
+    storage, offsets, out = plain_bag(core, table.rows, np.arange(4), **options)
+    assert (storage, offsets.tolist(), out.shape) == ("int8", [0, 1, 4], (2, 3))
+    assert out.dtype == np.float32

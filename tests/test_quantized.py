@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import embedrnn as er
-from cases import HALVES, WIDTHS, assert_same_bits, guarded, reference_bag, values
+from cases import (
+    HALVES,
+    WIDTHS,
+    WRITEABLE_LAYOUTS,
+    assert_same_bits,
+    guarded,
+    reference_bag,
+    values,
+)
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -56,6 +64,20 @@ def test_error_bound_of_anything(backend: str, rows: list[list[float]]) -> None:
     assert_within_bound(quantized, weight, quantized.dequantize())
 
 
+MOST = float(np.finfo("f4").max)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("share", [-1, -0.9, -0.5, -1e-3, 0, 0.5, 0.9, 1 - 2**-20, 1 - 2**-24, 1])
+def test_rows_at_the_ends_of_float32(backend: str, share: float, dtype: str) -> None:
+    beside = np.array([[MOST * share, MOST, MOST * (0.3 * share + 0.7)]])
+    weight = np.vstack((beside, -beside, 1.5 * beside[:, ::-1] - 0.5 * MOST)).clip(-MOST, MOST)
+    weight = (weight * (1 + 2.0**-26 if dtype == "f8" else 1)).astype(dtype)
+    quantized = er.quantize_rows(weight)
+    assert np.isfinite(quantized.dequantize()).all()
+    assert_within_bound(quantized, weight, quantized.dequantize())
+
+
 def test_rows_of_equal_elements_are_exact(backend: str) -> None:
     weight = np.repeat(values((50, 1), "f4"), 9, axis=1)
     assert_same_bits(er.quantize_rows(weight).dequantize(), weight)
@@ -66,6 +88,147 @@ def test_many_rows_are_quantised_in_blocks(backend: str) -> None:
     quantized = er.quantize_rows(weight)
     some = er.quantize_rows(weight[2990:])
     assert_same_bits(quantized.rows[2990:], some.rows)
+
+
+# --- made of what others have quantised --------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 7])
+@pytest.mark.parametrize("width", [0, *WIDTHS])
+def test_from_arrays_and_back(backend: str, n_rows: int, width: int) -> None:
+    quantized = er.quantize_rows(table(n_rows, width))
+    parts = quantized.codes, quantized.scale, quantized.offset
+    assert_same_bits(er.QuantizedRows.from_arrays(*parts).rows, quantized.rows)
+    swapped = quantized.scale.astype(">f4"), np.repeat(quantized.offset, 2)[::2]
+    columns = np.asfortranarray(quantized.codes)
+    assert_same_bits(er.QuantizedRows.from_arrays(columns, *swapped).rows, quantized.rows)
+
+
+def test_from_arrays_by_hand(backend: str) -> None:
+    codes, scale = np.array([[-128, 127], [0, 1]], np.int8), np.array([0.5, np.inf], np.float32)
+    quantized = er.QuantizedRows.from_arrays(codes, scale, np.array([1, np.nan], np.float32))
+    assert quantized.dequantize().tolist()[0] == [-63, 64.5]
+    assert np.isnan(quantized.dequantize()[1]).all()
+    codes[...] = 0
+    assert quantized.codes[0].tolist() == [-128, 127]
+
+
+def fused_rows(codes: Any, scale: Any, bias: Any) -> np.ndarray:
+    header = np.stack((scale, bias), axis=1).astype(np.float32).view(np.uint8)
+    return np.concatenate((np.asarray(codes, np.uint8), header), axis=1)
+
+
+def fused_values(rows: np.ndarray) -> np.ndarray:
+    """Return the elements of rows in the layout of FBGEMM, rounded to float64 alone."""
+    scale, bias = np.ascontiguousarray(rows[:, -8:]).view(np.float32).astype("f8").T[:, :, None]
+    exact: np.ndarray = scale * rows[:, :-8] + bias
+    return exact
+
+
+def assert_as_far_as_documented(rows: np.ndarray, got: np.ndarray) -> None:
+    ends = np.broadcast_to(np.array([0, 255], np.uint8), (len(rows), 2))
+    most = np.abs(fused_values(np.concatenate((ends, rows[:, -8:]), axis=1))).max(axis=1)
+    bound = 2.0**-21 * most[:, None] + 2.0**-148
+    assert (np.abs(got - fused_values(rows)) <= bound).all()
+
+
+def test_fused_by_hand(backend: str) -> None:
+    fused = fused_rows([[0, 128, 255], [1, 2, 3]], [0.5, 2], [-1, 100])
+    quantized = er.QuantizedRows.from_fused(fused)
+    assert quantized.codes.tolist() == [[-128, 0, 127], [-127, -126, -125]]
+    assert (quantized.scale.tolist(), quantized.offset.tolist()) == ([0.5, 2], [63, 356])
+    assert quantized.dequantize().tolist() == [[-1, 63, 126.5], [102, 104, 106]]
+    assert_same_bits(quantized.to_fused(), fused)
+    assert_same_bits(er.QuantizedRows.from_fused(fused[::-1]).rows, quantized.rows[::-1])
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 7])
+@pytest.mark.parametrize("width", [0, *WIDTHS])
+def test_fused_and_back(backend: str, n_rows: int, width: int) -> None:
+    quantized = er.quantize_rows(table(n_rows, width))
+    fused = quantized.to_fused()
+    assert (fused.shape, fused.dtype) == ((n_rows, width + 8), np.uint8)
+    assert_as_far_as_documented(fused, quantized.dequantize())
+    again = er.QuantizedRows.from_fused(fused)
+    assert_same_bits(again.codes, quantized.codes)
+    assert_same_bits(again.scale, quantized.scale)
+    assert_as_far_as_documented(fused, again.dequantize())
+
+
+@given(st.lists(st.tuples(FINITE, FINITE, st.integers(0, 255)), max_size=20))
+def test_any_fused_rows(backend: str, rows: list[tuple[float, float, int]]) -> None:
+    scale, bias, codes = np.array(rows, "f8").reshape(-1, 3).T
+    fits = np.abs(np.stack((bias, bias + 255 * scale))).max(axis=0) < np.finfo("f4").max / 2
+    fused = fused_rows(codes[fits, None], scale[fits], bias[fits])
+    quantized = er.QuantizedRows.from_fused(fused)
+    assert_as_far_as_documented(fused, quantized.dequantize())
+    again = quantized.to_fused()
+    assert_same_bits(again[:, :5], fused[:, :5])  # the code and the scale
+    assert_as_far_as_documented(again, quantized.dequantize())
+
+
+def test_scales_that_are_powers_of_two_are_exact(backend: str) -> None:
+    rng = np.random.default_rng(0)
+    scale = 2.0 ** rng.integers(-20, 20, 500)
+    fused = fused_rows(rng.integers(0, 256, (500, 33)), scale, scale * rng.integers(-999, 999, 500))
+    quantized = er.QuantizedRows.from_fused(fused)
+    assert_same_bits(quantized.dequantize(), fused_values(fused).astype("f4"))
+    assert_same_bits(quantized.to_fused(), fused)
+
+
+@pytest.mark.parametrize("most", [0, 0.3, 1, 2, 2.9])
+def test_rows_on_both_sides_of_zero_are_exact(backend: str, most: float) -> None:
+    weight = np.random.default_rng(0).uniform(-1, most, (300, 64))
+    weight[:, :2] = -1, most  # the ends
+    quantized = er.quantize_rows((weight * np.logspace(-9, 9, 300)[:, None]).astype("f4"))
+    fused = quantized.to_fused()
+    assert_same_bits(er.QuantizedRows.from_fused(fused).rows, quantized.rows)
+    codes, scale = quantized.codes.astype("f8"), quantized.scale[:, None]
+    assert_same_bits(scale * codes + quantized.offset[:, None], fused_values(fused))
+    if er.config()["isa"] != "baseline":  # which rounds the product too
+        assert_same_bits(quantized.dequantize(), fused_values(fused).astype("f4"))
+
+
+def test_what_float32_cannot_hold_has_no_fused_form() -> None:
+    past = np.array([1, -3e38], np.float32)
+    quantized = er.QuantizedRows.from_arrays(
+        np.zeros((2, 1), np.int8), np.array([1, 2e36], np.float32), past
+    )
+    with pytest.raises(ValueError, match=r"^row 1 has a bias, .* that is too great for float32$"):
+        quantized.to_fused()
+    endless = fused_rows([[1], [2]], [np.inf, 1], [0, np.nan])
+    with np.errstate(all="raise"):
+        assert not np.isfinite(er.QuantizedRows.from_fused(endless).dequantize()).any()
+
+
+@pytest.mark.parametrize("width", [1, 2, 64, 129])
+def test_pytorch_reads_and_writes_the_same_rows(backend: str, width: int) -> None:
+    torch = pytest.importorskip("torch")
+    ops, weight = torch.ops.quantized, table(200, width) * np.logspace(-3, 3, 200)[:, None] + 0.3
+    packed = ops.embedding_bag_byte_prepack(torch.from_numpy(weight.astype("f4")))
+    quantized = er.QuantizedRows.from_fused(packed)
+    unpacked = ops.embedding_bag_byte_unpack(packed).numpy()
+    assert_as_far_as_documented(packed.numpy(), unpacked)
+    assert_as_far_as_documented(packed.numpy(), quantized.dequantize())
+    back = quantized.to_fused()
+    assert_same_bits(back[:, : width + 4], packed.numpy()[:, : width + 4])
+    unpacked = ops.embedding_bag_byte_unpack(torch.from_numpy(back)).numpy()
+    assert_as_far_as_documented(back, unpacked)
+    assert_as_far_as_documented(back, quantized.dequantize())
+    centred = er.quantize_rows(table(200, 64) * np.logspace(-3, 3, 200, dtype="f4")[:, None])
+    rows = torch.from_numpy(centred.to_fused())
+    with er.use_backend("numpy"):  # which rounds once, as PyTorch does with AVX2
+        assert_same_bits(ops.embedding_bag_byte_unpack(rows).numpy(), centred.dequantize())
+    indices, offsets = np.arange(200), np.arange(0, 200, 10)
+    sums = ops.embedding_bag_byte_rowwise_offsets(
+        torch.from_numpy(back), torch.from_numpy(indices), torch.from_numpy(offsets)
+    )
+    most = np.abs(quantized.dequantize()).max(axis=1).reshape(20, 10).sum(axis=1, keepdims=True)
+    got = er.embedding_bag(quantized, indices, offsets)
+    assert (np.abs(got - sums.numpy()) <= 2.0**-19 * most + 1e-6).all()
+
+
+# --- reading -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("width", [0, *WIDTHS])
@@ -90,12 +253,25 @@ def test_gather_modes(backend: str, mode: Any) -> None:
     )
 
 
+def test_strict_gather(backend: str) -> None:
+    quantized, ids = er.quantize_rows(table(5, 6)), np.array([4, 0, 4])
+    expected = quantized.dequantize()[ids]
+    assert_same_bits(er.gather(quantized, ids, mode="strict"), expected)
+    assert_same_bits(er.gather(quantized, ids.astype("u1"), mode="strict", axis=-2), expected)
+    out = np.full((3, 6), 7, "f4")
+    with pytest.raises(IndexError, match=r"^index -1 at position 1 .*expected 0 <= index < 5$"):
+        er.gather(quantized, [4, -1, 4], mode="strict", out=out)
+    assert (out == 7).all()
+
+
 def test_gather_into_out(backend: str) -> None:
     quantized = er.quantize_rows(table(5, 6))
     wanted = quantized.dequantize()[[3, 1]]
-    for out in (np.zeros((2, 6), "f4"), np.zeros((6, 2), "f4").T, np.zeros((2, 12), "f4")[:, ::2]):
-        assert er.gather(quantized, [3, 1], out=out) is out
-        assert_same_bits(out, wanted)
+    for layout in WRITEABLE_LAYOUTS.values():
+        out = layout(np.zeros((2, 6), "f4"))
+        if out.dtype.isnative:
+            assert er.gather(quantized, [3, 1], out=out) is out
+            assert_same_bits(out, wanted)
     with pytest.raises(TypeError, match=r"^out must be float32, got float64$"):
         er.gather(quantized, [0], out=np.zeros((1, 6)))
     out = np.full((2, 6), 7, "f4")

@@ -7,11 +7,14 @@ import itertools
 import math
 import multiprocessing
 import os
+import platform
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -286,12 +289,40 @@ def test_workers_start_when_needed_and_sleep_when_idle(run_python: Any) -> None:
     run_python(BIG_CALLS, NEW_THREADS, code)
 
 
+@needs_core
+@linux_only
+@pytest.mark.skip_under("asan", "tsan")  # which block and start as they like
+def test_workers_take_the_signals_of_their_own_faults_alone(run_python: Any) -> None:
+    code = """
+        import signal
+
+        def blocked(thread):
+            with open(f"/proc/self/task/{thread}/status") as status:
+                bits = next(int(line.split()[1], 16) for line in status if line[:6] == "SigBlk")
+            return {number for number in range(1, 65) if bits >> number - 1 & 1}
+
+        ours = blocked(threading.get_native_id())
+        er.set_num_threads(4)
+        big_calls()
+        assert len(new_threads()) == 3
+        faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+        asked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGUSR1}
+        for worker in new_threads():
+            assert asked <= blocked(worker), "a signal may come to a worker"
+            assert not faults & blocked(worker)
+        assert blocked(threading.get_native_id()) == ours
+    """
+    run_python(BIG_CALLS, NEW_THREADS, code)
+
+
 @pytest.mark.parametrize(
     ("env", "expected"),
     [
         ({"EMBEDRNN_NUM_THREADS": "3"}, 3),
         ({"OMP_NUM_THREADS": "2"}, 2),
         ({"OMP_NUM_THREADS": "5,2"}, 5),
+        ({"OMP_NUM_THREADS": " 1"}, 1),
+        ({"OMP_NUM_THREADS": "\t4 , 2"}, 4),
         ({"EMBEDRNN_NUM_THREADS": "3", "OMP_NUM_THREADS": "2"}, 3),
         ({"EMBEDRNN_NUM_THREADS": "", "OMP_NUM_THREADS": "2"}, 2),
     ],
@@ -331,6 +362,69 @@ def test_threads_follow_the_cpus_of_the_process(run_python: Any) -> None:
     assert int(run_python(code).stdout) == 1
 
 
+# The lines of /proc/self/cgroup and /proc/self/mountinfo, and the files of the hierarchies.
+V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"
+V1_MOUNT = "33 32 0:29 {} /sys/fs/cgroup/cpu rw master:9 - cgroup cgroup rw,cpu,cpuacct"
+QUOTAS: dict[str, tuple[int, str, str, dict[str, str]]] = {
+    "own_group": (2, "0::/a/b", V2_MOUNT, {"a/b/cpu.max": "150000 100000"}),
+    "group_around": (
+        1,
+        "0::/a/b",
+        V2_MOUNT,
+        {"a/cpu.max": "50000 100000", "a/b/cpu.max": "900000 100000"},
+    ),
+    "own_namespace": (3, "0::/", V2_MOUNT, {"cpu.max": "300000 100000"}),
+    "no_limit": (0, "0::/a", V2_MOUNT, {"a/cpu.max": "max 100000", "cpu.max": "max"}),
+    "not_ours": (0, "0::/a", V2_MOUNT, {"ab/cpu.max": "100000 100000"}),
+    "no_files": (0, "0::/a", V2_MOUNT, {}),
+    "version_1": (
+        5,
+        "4:cpu,cpuacct:/job\n3:cpuset:/other\n0::/",
+        V1_MOUNT.format("/"),
+        {"cpu/job/cpu.cfs_quota_us": "410000", "cpu/job/cpu.cfs_period_us": "100000"},
+    ),
+    "version_1_in_a_container": (
+        1,
+        "4:cpuacct,cpu:/docker/f00",
+        V1_MOUNT.format("/docker/f00"),
+        {"cpu/cpu.cfs_quota_us": "1000", "cpu/cpu.cfs_period_us": "100000"},
+    ),
+    "version_1_without": (
+        0,
+        "4:cpu:/job",
+        V1_MOUNT.format("/"),
+        {"cpu/job/cpu.cfs_quota_us": "-1", "cpu/job/cpu.cfs_period_us": "100000"},
+    ),
+    "both": (
+        2,
+        "4:cpu:/\n0::/a",
+        V1_MOUNT.format("/") + "\n" + V2_MOUNT.replace("cgroup rw", "cgroup/unified rw"),
+        {"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"},
+    ),
+    "nonsense": (0, "x\n::\n0::", "1 2 - cgroup2\n-\n" + V2_MOUNT, {"cpu.max": "-5 0"}),
+}
+
+
+@pytest.mark.parametrize(("cpus", "groups", "mounts", "files"), QUOTAS.values(), ids=QUOTAS)
+def test_the_quota_of_a_container(
+    core: Any, tmp_path: Path, cpus: int, groups: str, mounts: str, files: dict[str, str]
+) -> None:
+    named = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    named |= {
+        "proc/self/cgroup": groups,
+        "proc/self/mountinfo": "1 1 8:1 / / rw - ext4 x rw\n" + mounts,
+    }
+    for name, text in named.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n", encoding="utf-8")
+    assert core.quota_cpus(str(tmp_path)) == cpus
+
+
+def test_no_container(core: Any, tmp_path: Path) -> None:
+    assert core.quota_cpus(str(tmp_path)) == 0
+
+
 @needs_core
 @linux_only
 def test_workers_leave_the_callers_cpu_to_it(run_python: Any) -> None:
@@ -348,6 +442,52 @@ def test_workers_leave_the_callers_cpu_to_it(run_python: Any) -> None:
         assert all(os.sched_getaffinity(worker) for worker in workers)
     """
     run_python(BIG_CALLS, NEW_THREADS, code)
+
+
+@needs_core
+@linux_only
+def test_one_sequence_takes_no_more_threads_than_cpus(run_python: Any) -> None:
+    code = """
+        er.set_num_threads(16)
+        er.rnn_forward(np.ones((1, 500, 256)), np.eye(256), np.eye(256))
+        assert len(new_threads()) < len(os.sched_getaffinity(0)), new_threads()
+    """
+    run_python("import numpy as np\nimport embedrnn as er", NEW_THREADS, code)
+
+
+@pytest.mark.slow
+@needs_core
+@linux_only
+@pytest.mark.skip_under("asan", "tsan")
+def test_one_sequence_does_not_wait_for_a_cpu_that_others_have(run_python: Any) -> None:
+    # A call that waits for another thread at each of 2,000 steps would take a second or more.
+    code = """
+        import os, subprocess, sys, time
+        import numpy as np
+        import embedrnn as er
+
+        cpus = os.sched_getaffinity(0)
+        spin = [sys.executable, "-c", "while True: pass"]
+        call = lambda: er.gru_forward(x, weight, weight)[0].tobytes()
+        x, weight = np.ones((1, 2000, 128), "f4"), np.ones((384, 128), "f4") / 384
+
+        def seconds(threads):
+            er.set_num_threads(threads)
+            start = time.perf_counter()
+            assert call() == expected
+            return time.perf_counter() - start
+
+        expected = call()
+        others = [subprocess.Popen(spin) for _ in range(2 * len(cpus))]
+        try:
+            time.sleep(0.3)
+            alone, team = ([seconds(n) for _ in range(9)] for n in (1, 2))
+        finally:
+            for other in others:
+                other.kill()
+        assert sorted(team)[4] < 4 * sorted(alone)[4], (alone, team)
+    """
+    run_python(code, timeout=60)
 
 
 @pytest.mark.slow
@@ -486,8 +626,22 @@ def test_unknown_backend_in_the_environment(run_python: Any) -> None:
 
 # --- processes ---------------------------------------------------------------------------------
 
+# A child that hangs is killed, and ends this process too, whatever its other threads do.
+STATUS_OF = """
+    import os, time
+
+    def status_of(child, seconds):
+        deadline = time.monotonic() + seconds
+        while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
+            if time.monotonic() > deadline:
+                os.kill(child, 9)
+                os.write(2, b"the child hangs")
+                os._exit(4)
+            time.sleep(0.005)
+        return done[1]
+"""
 FORK = """
-    import os, sys, threading, time
+    import sys, threading
 
     def keep_calling():
         while not stop.is_set():
@@ -503,13 +657,7 @@ FORK = """
             same = big_calls() == expected
             workers = len(os.listdir("/proc/self/task")) - 1 if WORKERS else 0
             os._exit(0 if same and workers == WORKERS else 3)
-        deadline = time.monotonic() + 10
-        while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
-            if time.monotonic() > deadline:
-                os.kill(child, 9)
-                os._exit(4)
-            time.sleep(0.005)
-        assert done[1] == 0, done
+        assert status_of(child, 10) == 0
     stop.set()
     assert big_calls() == expected
 """
@@ -526,11 +674,180 @@ def test_fork_after_use(run_python: Any, threads: str, busy: bool) -> None:
     workers = int(threads) - 1 if CORE is not None and sys.platform == "linux" else 0
     run_python(
         BIG_CALLS,
+        STATUS_OF,
         f"BUSY, WORKERS = {busy}, {workers}",
         FORK,
         options=NO_FORK_WARNING,
         env={"EMBEDRNN_NUM_THREADS": threads},
     )
+
+
+# Calls that are long enough for a signal to come in the middle.
+FORKED_CALLS = {
+    "gather": "er.gather(row, np.zeros(2 * 10**4, np.int8))",
+    "scatter_add": "er.scatter_add(np.zeros((9, 256)), ids, np.ones(256))",
+    "sequences": "er.rnn_forward(np.ones((64, 60, 256)), weight, weight)[0]",
+    "one_sequence": "er.rnn_forward(np.ones((1, 4_000, 256)), weight, weight)[0]",
+}
+FORK_IN_A_HANDLER = """
+    import signal
+
+    weight, row, ids = np.eye(256) / 2, np.ones((1, 1024)), np.arange(10**6) % 9
+    expected, answer = big_calls(), call()
+    child = None
+
+    def handler(*_):
+        global child
+        child = os.fork()
+        if child == 0 and FIRST_OF_ALL_ANOTHER_CALL and big_calls() != expected:
+            os._exit(3)
+
+    signal.signal(signal.SIGALRM, handler)
+    for _ in range(2):
+        child = None
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            while child is None:  # a fast machine may be between two calls
+                same = np.array_equal(call(), answer)
+        except RuntimeError as error:
+            assert child == 0 and THREADS > 1 and "forked inside this call" in str(error), error
+            same = True
+        if child == 0:
+            os._exit(0 if same and big_calls() == expected else 4)
+        assert same
+        assert status_of(child, 20) == 0
+"""
+
+
+@no_fork
+@needs_core
+@pytest.mark.parametrize("call", FORKED_CALLS.values(), ids=FORKED_CALLS)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("another", [False, True], ids=["", "and_another_call"])
+def test_a_fork_in_a_signal_handler(
+    run_python: Any, call: str, threads: int, another: bool
+) -> None:
+    options = f"THREADS, FIRST_OF_ALL_ANOTHER_CALL = {threads}, {another}"
+    run_python(
+        BIG_CALLS,
+        STATUS_OF,
+        f"call = lambda: {call}",
+        options,
+        FORK_IN_A_HANDLER,
+        options=NO_FORK_WARNING,
+        env={"EMBEDRNN_NUM_THREADS": str(threads)},
+        timeout=60,
+    )
+
+
+# A call in a handler finds the pool busy with the call that it interrupts, on the same thread.
+@needs_core
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer here")
+@pytest.mark.skip_under("asan", "tsan")  # where the five rounds take minutes
+@pytest.mark.parametrize("call", FORKED_CALLS.values(), ids=FORKED_CALLS)
+def test_a_call_in_a_signal_handler(run_python: Any, call: str) -> None:
+    code = """
+        import signal
+
+        weight, row, ids = np.eye(256) / 2, np.ones((1, 1024)), np.arange(10**6) % 9
+        expected, answer, done = big_calls(), call(), 0
+
+        def handler(*_):
+            global done
+            assert big_calls() == expected
+            done += 1
+
+        signal.signal(signal.SIGALRM, handler)
+        for n in range(1, 6):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            while done < n:  # a fast machine may be between two calls
+                assert np.array_equal(call(), answer)
+    """
+    run_python(BIG_CALLS, f"call = lambda: {call}", code, env={"EMBEDRNN_NUM_THREADS": "2"})
+
+
+# A look-up that scales rows, and what happens while it computes their norms.
+LOOK_UP = """
+    import os, sys, threading, time
+    import numpy as np
+    import embedrnn as er
+
+    class Norm:
+        "numpy.linalg.norm, which does something else first, once."
+
+        def __init__(self, meanwhile):
+            self.norm, self.meanwhile = np.linalg.norm, [meanwhile]
+
+        def __call__(self, *args, **kwargs):
+            if self.meanwhile:
+                self.meanwhile.pop()()
+            return self.norm(*args, **kwargs)
+
+    def new_layer():
+        return er.Embedding.from_pretrained(np.full((3, 7), 3.0), max_norm=1.0)
+
+    layer, expected = new_layer(), new_layer()([0, 1])
+"""
+IN_A_LOOK_UP = {
+    "another_in_a_signal_handler": """
+        def handler():
+            assert np.array_equal(layer([0, 1]), expected)
+
+        np.linalg.norm = Norm(handler)
+    """,
+    "an_update_in_a_signal_handler": """
+        new = np.full((3, 7), 9.0)
+        np.linalg.norm = Norm(lambda: layer.update({"weight": new}))
+    """,
+    "a_fork_in_a_signal_handler": """
+        def fork():
+            global child
+            child = os.fork()
+
+        child = None
+        np.linalg.norm = Norm(fork)
+    """,
+}
+
+
+@no_fork
+@pytest.mark.parametrize("meanwhile", IN_A_LOOK_UP.values(), ids=IN_A_LOOK_UP)
+def test_a_look_up_that_is_interrupted(run_python: Any, meanwhile: str) -> None:
+    code = """
+        assert np.array_equal(layer([0, 1]), expected)
+        if "new" in globals():
+            assert np.array_equal(layer.weight, new)
+        elif "child" in globals():
+            assert np.array_equal(layer([0, 1]), expected)
+            if child == 0:
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+    """
+    run_python(LOOK_UP, meanwhile, code, timeout=20)
+
+
+@no_fork
+@pytest.mark.parametrize("seconds", [0.1, 1.5])
+def test_a_fork_during_a_look_up_leaves_no_layer_locked(run_python: Any, seconds: float) -> None:
+    code = f"""
+        inside = threading.Event()
+
+        def wait():
+            inside.set()
+            time.sleep({seconds})
+
+        np.linalg.norm = Norm(wait)
+        worker = threading.Thread(target=layer, args=([0, 1],))
+        worker.start()
+        inside.wait()
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if np.array_equal(layer([0, 1]), expected) else 3)
+        assert status_of(child, 10) == 0
+        worker.join()
+        assert np.array_equal(layer([0, 1]), expected)
+    """
+    run_python(LOOK_UP, STATUS_OF, code, options=NO_FORK_WARNING)
 
 
 @pytest.mark.slow
@@ -601,48 +918,124 @@ def test_import_is_fast(run_python: Any) -> None:
 
 # --- interrupts and memory -----------------------------------------------------------------------
 
+# Calls that go on for long, many of them at one kind of work, with what they are made of.
 LONG_CALLS = {
-    "rnn_forward": "er.rnn_forward(np.zeros((64, 3000, 512), np.float32), weight, weight)",
-    "one_sequence": "er.rnn_forward(np.zeros((1, 200_000, 512), np.float32), weight, weight)",
-    "scatter_add": "er.scatter_add(np.zeros((9, 1024)), np.zeros(10**7, np.int8), np.ones(1024))",
-    "gather": "er.gather(row, np.zeros(10**6, np.int8))",
-    "coalesce": "er.coalesce(np.arange(10**7) % 999, one.repeat(10**7), num_embeddings=999)",
-    "one_bag": "er.embedding_bag(row, np.zeros(10**6, np.int8), [0])",
+    "rnn_forward": (
+        "x, weight, out = np.zeros((64, 999, 512)), np.zeros((512, 512)), np.zeros((64, 999, 512))",
+        "er.rnn_forward(x, weight, weight, out=out)",
+    ),
+    "one_sequence": (
+        "x, weight = np.zeros((1, 50_000, 512), 'f4'), np.zeros((512, 512), 'f4')",
+        "er.rnn_forward(x, weight, weight)",
+    ),
+    "wide_input": (
+        "x, weight = np.zeros((1, 99, 9999), 'f4'), np.zeros((8192, 9999), 'f4')",
+        "er.lstm_forward(x, weight, weight[:, :2048])",
+    ),
+    "scatter_add": (
+        "target, updates = np.zeros((9, 1024)), np.ones(1024)",
+        "er.scatter_add(target, ids(10**7), updates)",
+    ),
+    "gather": (
+        "row, rows = np.zeros((1, 1024), 'f4'), np.ones((10**5, 1024), 'f4')",
+        "er.gather(row, ids(10**5), out=rows)",
+    ),
+    "coalesce": (
+        "rows, updates = np.arange(10**7) % 999, np.zeros(10**7, 'f4')",
+        "er.coalesce(rows, updates, num_embeddings=999)",
+    ),
+    "one_bag": ("row = np.zeros((1, 1024), 'f4')", "er.embedding_bag(row, ids(5 * 10**6), [0])"),
+    "one_bag_of_halves": (
+        "row = np.zeros((1, 1024), 'f2')",
+        "er.embedding_bag(row, ids(4 * 10**6), [0], mode='mean')",
+    ),
+    "one_bag_of_int8": (
+        "row = er.quantize_rows(np.ones((1, 1000), 'f4'))",
+        "er.embedding_bag(row, ids(4 * 10**6), [0])",
+    ),
+    "one_bag_of_scalars": (
+        "row = np.zeros((1, 1), 'f8')",
+        "er.embedding_bag(row, ids(4 * 10**7), [0])",
+    ),
+    "maximum": (
+        "row = np.zeros((1, 1024), 'f4')",
+        "er.embedding_bag(row, ids(10**6), [0], mode='max')",
+    ),
+    "products_of_a_bag": (
+        "row, out = np.zeros((1, 1024), 'f4'), np.zeros(4 * 10**6, 'f4')",
+        "core.bag_dot(row, 'float32', ids(out.size), np.array([0, out.size]), row, out)",
+    ),
+    "one_row_of_halves": (
+        "row, update = np.zeros((1, 1024), 'f2'), np.zeros((1, 1024), 'f4')",
+        "core.bag_add(update, ids(4 * 10**6), np.array([0, 4 * 10**6]), "
+        "np.zeros(1, int), row, 'float16')",
+    ),
+    "packing": (
+        "weight = np.zeros((4 * 4096, 4096), 'f4')",
+        "core.pack('lstm', weight, weight, None, None)",
+    ),
+    "search": (
+        "many = np.zeros(10**9, np.int8)",
+        "core.first_out_of_range(many, 1)",
+    ),
+    "sort": (
+        "rows = np.random.default_rng(0).integers(0, 10**6, 10**7)",
+        "er.coalesce(rows, np.zeros(rows.size), num_embeddings=10**6)",
+    ),
 }
 
 
 @pytest.mark.slow
 @needs_core
-@pytest.mark.parametrize("call", LONG_CALLS.values(), ids=LONG_CALLS)
+@pytest.mark.parametrize(("before", "call"), LONG_CALLS.values(), ids=LONG_CALLS)
 @pytest.mark.parametrize("threads", ["1", "2"])
 @pytest.mark.skip_under("asan", "tsan")
-def test_ctrl_c_is_noticed(run_python: Any, call: str, threads: str) -> None:
-    # Called again and again, so that a fast machine is inside a call too when the signal comes.
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="has no clock of a thread")
+def test_ctrl_c_is_noticed_within_50_ms(
+    run_python: Any, before: str, call: str, threads: str
+) -> None:
+    # What is counted is the time that the calling thread ran, however busy the machine is.
     code = f"""
         import os, signal, threading, time
+        from embedrnn import _core as core
 
-        weight, row = np.zeros((512, 512), np.float32), np.zeros((1, 1024), np.float32)
-        one = np.ones(1, np.float32)
-        sent = []
+        clock = time.pthread_getcpuclockid(threading.get_ident())
+        ids = lambda n: np.zeros(n, np.int8)
+        {before}
 
         def interrupt():
-            sent.append(time.perf_counter())
+            global sent
+            sent = time.clock_gettime(clock)
             os.kill(os.getpid(), signal.SIGINT)
 
-        threading.Timer(0.2, interrupt).start()
-        try:
-            while True:
-                {call}
-        except KeyboardInterrupt:
-            waited = time.perf_counter() - sent[0]
-        print(waited)
+        # The system's time to free what a whole call leaves comes on top: it is not the library's.
+        result = {call}
+        sent = time.clock_gettime(clock)
+        del result
+        freeing = time.clock_gettime(clock) - sent
+
+        def waited(delay):
+            timer = threading.Timer(delay, interrupt)
+            timer.start()
+            try:
+                while True:
+                    {call}
+            except KeyboardInterrupt:
+                return time.clock_gettime(clock) - sent
+
+        for delay in (0.05, 0.1, 0.15, 0.23, 0.37):
+            # A neighbour on the same core may spoil some of the tries.
+            waits = []
+            while not waits or min(waits) >= 0.05 + freeing:
+                assert len(waits) < 5, (delay, freeing, waits)
+                waits.append(waited(delay))
         assert big_calls() == big_calls()
     """
-    done = run_python(BIG_CALLS, code, env={"EMBEDRNN_NUM_THREADS": threads})
-    assert float(done.stdout) < 0.5
+    run_python(BIG_CALLS, code, env={"EMBEDRNN_NUM_THREADS": threads}, timeout=60)
 
 
 HUGE_CALLS = {
+    "coalesce": "er.coalesce(np.zeros(3 * 10**8, np.int8), np.zeros(3 * 10**8, np.float32))",
     "gather": "er.gather(np.zeros((1, 4096)), np.zeros(10**7, np.int8))",
     "scatter_add": "er.scatter_add(np.zeros(5), broadcast(np.int8(0), 2**33), 1.0)",
     "output": "er.rnn_forward(broadcast(one, (1, 10**9, 1)), np.eye(99, 1), np.eye(99))",
@@ -733,6 +1126,71 @@ def test_import_leaves_subnormal_numbers_alone(run_python: Any) -> None:
         assert tiny * np.float32(1) == tiny
     """
     run_python(before, BIG_CALLS, after)
+
+
+# What sets a state, by the C library: the direction of rounding by its number, subnormal numbers
+# as zero by the bits of the register that fegetenv stores, as torch.set_flush_denormal sets them.
+FLOAT_STATES = {
+    "rounding_up": """
+        upward = 0x400000 if ON_ARM else 0x800
+        before = libm.fegetround()
+        enter, leave = lambda: libm.fesetround(upward), lambda: libm.fesetround(before)
+    """,
+    "flushing_to_zero": """
+        state, flushing = (ctypes.c_uint32 * 16)(), (ctypes.c_uint32 * 16)()
+        libm.fegetenv(state), libm.fegetenv(flushing)
+        flushing[0 if ON_ARM else 7] |= 1 << 24 if ON_ARM else 0x8040
+        enter, leave = lambda: libm.fesetenv(flushing), lambda: libm.fesetenv(state)
+    """,
+}
+
+
+@needs_core
+@linux_only
+@pytest.mark.skipif(
+    platform.machine() not in {"x86_64", "aarch64"} or platform.libc_ver()[0] != "glibc",
+    reason="knows the states of glibc on two machines",
+)
+@pytest.mark.parametrize("code", FLOAT_STATES.values(), ids=FLOAT_STATES)
+def test_every_thread_computes_in_the_state_of_the_caller(run_python: Any, code: str) -> None:
+    start = f"""
+        import ctypes, ctypes.util
+
+        import numpy as np
+        import embedrnn as er
+
+        ON_ARM = {platform.machine() == "aarch64"}
+        libm = ctypes.CDLL(ctypes.util.find_library("m"))
+        rng = np.random.default_rng(0)
+        tiny = (rng.standard_normal((4096, 64)) * 1e-38).astype(np.float32)
+        ids = rng.integers(0, 4096, 60_000)
+        exponents = rng.integers(-9, 9, (4096, 64))
+        table = np.ldexp(rng.standard_normal((4096, 64), np.float32), exponents)
+        x, weight = table[:2048].reshape(64, 32, 64), table[:64]
+
+        def big_calls():
+            sums = [er.embedding_bag(rows, ids.reshape(-1, 60)) for rows in (table, tiny)]
+            output, _ = er.rnn_forward(x, weight, weight / 99)
+            return b"".join(a.tobytes() for a in (*sums, output))
+
+        def calls_in_the_state(threads):
+            er.set_num_threads(threads)
+            enter()
+            try:
+                return big_calls()
+            finally:
+                leave()
+    """
+    end = """
+        er.set_num_threads(2)
+        usual = big_calls()
+        expected = calls_in_the_state(1)
+        assert expected != usual, "the state does not show"
+        for _ in range(20):
+            assert calls_in_the_state(2) == expected
+            assert big_calls() == usual, "a worker has kept the state"
+    """
+    run_python(start, code, end)
 
 
 @pytest.mark.parametrize("threads", THREADS)

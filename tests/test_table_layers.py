@@ -1,13 +1,18 @@
 """Embedding and EmbeddingBag: their options by the definitions, and PyTorch's numbers."""
 
 import copy
+import mmap
 import pickle
 import re
+import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -98,6 +103,31 @@ def test_backward_reads_the_indices_that_there_were(backend: str) -> None:
     ids[...] = 0
     grads = values((3, 3, D), np.float32)
     assert_grad(backward(grads), gradient_of(IDS, grads))
+
+
+@modes
+@pytest.mark.parametrize("weighted", [False, True])
+def test_backward_of_bags_keeps_what_it_needs(backend: str, mode: Any, weighted: bool) -> None:
+    ids, grads = IDS.reshape(-1).copy(), values((3, D), "f8")
+    arguments: dict[str, Any] = {"indices": ids, "offsets": np.array([0, 2, 5]), "mode": mode}
+    if weighted:
+        if mode == "max":
+            pytest.skip("maxima have no weights")
+        arguments["per_sample_weights"] = values((9,), "f8", seed=2)
+    weight = table("f8")
+    _, backward = er.embedding_bag_vjp(weight, **arguments)
+    expected = backward(grads)
+    for spoilt in (np.full(9, V - 1), np.full(9, 10**9)):
+        ids[...] = spoilt
+        arguments["offsets"][...] = 0
+        if weighted:
+            arguments["per_sample_weights"][...] = np.nan
+        else:
+            weight[...] = 7  # which has another maximum
+        actual = backward(grads)
+        assert_grad(actual.weight, expected.weight)
+        if weighted:
+            assert_same_bits(actual.per_sample_weights, expected.per_sample_weights)
 
 
 @given(
@@ -211,6 +241,72 @@ def test_rows_of_a_small_norm_stay(backend: str) -> None:
 
 
 @both_layers
+@pytest.mark.parametrize("p", [0.5, 1, 2, 3.5, 64, 3000, np.inf])
+@pytest.mark.parametrize(
+    ("dtype", "greatest", "max_norm"),
+    [("f4", 3e38, 1.5), ("f4", 1e-44, 2e-45), ("f8", 1e308, 1.5), ("f8", 1e-300, 1e-305),
+     ("f8", 1e300, 1e-300), ("f2", 6e4, 1.5), (HALVES[1], 3e38, 1.5)],
+    ids=str,
+)  # fmt: skip
+def test_norms_of_great_and_small_rows(
+    backend: str, name: str, dtype: Any, greatest: float, max_norm: float, p: float
+) -> None:
+    row = (np.array([[0.5, -1.0, 0.25]]) * greatest).astype(dtype)
+    layer = getattr(er, name).from_pretrained(row, max_norm=max_norm, norm_type=p)
+    layer([[0]])
+    parts = row.astype("g") / np.abs(row.astype("g")).max()
+    norm = np.linalg.norm(parts, p, axis=1)[:, None] * np.abs(row.astype("g")).max()
+    expected = row.astype("g") * (max_norm / (norm + np.longdouble("1e-7")))
+    info = ml_dtypes.finfo(dtype)
+    tolerance = 8 * float(info.eps), 4 * float(info.smallest_subnormal)
+    np.testing.assert_allclose(layer.weight.astype("g"), expected, *tolerance)
+
+
+@both_layers
+def test_rows_that_are_not_finite_keep_their_norms(backend: str, name: str) -> None:
+    rows = np.array([[np.nan, 1.0], [np.inf, 1.0], [0.0, 0.0], [np.nan, np.inf]])
+    layer = getattr(er, name).from_pretrained(rows, max_norm=1.0)
+    layer([[0, 1, 2, 3]])
+    np.testing.assert_array_equal(layer.weight[[0, 2, 3]], rows[[0, 2, 3]])
+    np.testing.assert_array_equal(layer.weight[1], [np.nan, 0])
+
+
+@both_layers
+def test_a_frequency_divides_sums_that_are_not_rounded(backend: str, name: str) -> None:
+    options = {"mode": "sum"} if name == "EmbeddingBag" else {}
+    layer = getattr(er, name)(2, 1, dtype="f2", scale_grad_by_freq=True, **options)
+    ids = np.zeros((5000, 1), int)
+    output, backward = layer.vjp(ids)
+    for number, dtype in ((20.0, "f2"), (20.0, "f4"), (1e-7, "f4")):
+        grad = backward(np.full(output.shape, number, dtype))
+        grad = getattr(grad, "weight", grad)
+        assert_same_bits(grad.values, np.array([[number]], "f2"))
+    ids = np.zeros((3, 1), int)
+    output, backward = layer.vjp(ids)
+    grad = backward(np.reshape([2048, 1, 1], output.shape).astype("f2"))
+    assert getattr(grad, "weight", grad).values == np.float16(2050 / 3)
+
+
+def test_a_half_that_a_gradient_is_added_to_is_rounded_once(backend: str) -> None:
+    into = np.full((1, 1), 2048, "f2")
+    _, backward = er.embedding_bag_vjp(np.zeros((1, 1), "f2"), [[0, 0, 0]])
+    backward(np.array([[683.633]], "f4"), into=into)  # 2050.9 in all, by itself 2050 as a half
+    assert into == 4100
+
+
+@both_layers
+@pytest.mark.parametrize("half", HALVES, ids=str)
+def test_gradients_of_halves_may_be_float32(backend: str, name: str, half: Any) -> None:
+    output, backward = getattr(er, name)(V, D, dtype=half).vjp(IDS)
+    grads = values(output.shape, half)
+    expected, actual = backward(grads), backward(grads.astype("f4"))
+    expected, actual = (getattr(grad, "weight", grad) for grad in (expected, actual))
+    assert_grad(actual, expected)
+    with pytest.raises(TypeError, match=r"^grad_output must be (b?float16) as the output is"):
+        backward(grads.astype("f8"))
+
+
+@both_layers
 def test_a_refused_look_up_renormalises_nothing(backend: str, name: str) -> None:
     layer = getattr(er, name).from_pretrained(table(), max_norm=0.1)
     bag = name == "EmbeddingBag"
@@ -251,6 +347,132 @@ def test_threads_renormalise_a_row_once(
     assert inside == ["in", "out"] * 4
 
 
+@both_layers
+def test_a_table_replaced_during_a_look_up_gets_no_old_row(
+    backend: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = getattr(er, name).from_pretrained
+    old, new = np.full((3, 7), 3.0), np.full((3, 7), 5.0)
+    layer, expected = make(old, max_norm=1.0), make(old, max_norm=1.0)([[0]])
+    norm, updates = np.linalg.norm, [threading.Thread(target=layer.update, args=({"weight": new},))]
+
+    def norm_and_update(*args: Any, **kwargs: Any) -> Any:
+        if not updates[0].is_alive():
+            updates[0].start()
+            time.sleep(0.05)  # in which the update would be done, if nothing kept it
+        return norm(*args, **kwargs)
+
+    monkeypatch.setattr(np.linalg, "norm", norm_and_update)
+    assert_same_bits(layer([[0]]), expected)
+    updates[0].join()
+    assert_same_bits(layer.weight, new)
+
+
+# --- int8 rows ---------------------------------------------------------------------------------
+
+
+@both_layers
+def test_a_layer_of_int8_rows(backend: str, name: str) -> None:
+    rows = er.quantize_rows(table())
+    layer = getattr(er, name).from_pretrained(rows, padding_idx=3)
+    look = er.gather if name == "Embedding" else partial(er.embedding_bag, mode="mean")
+    padding = {"padding_idx": 3} if name == "EmbeddingBag" else {}
+    assert_same_bits(layer(IDS), look(rows, IDS, **padding))
+    assert layer(IDS).dtype == np.float32
+    assert isinstance(layer.weight, er.QuantizedRows)
+    assert layer.weight is layer.weight
+    assert np.shares_memory(layer.weight.rows, rows.rows)
+    assert rows.rows.flags.writeable
+    assert not layer.weight.rows.flags.writeable
+    assert (layer.num_embeddings, layer.embedding_dim) == layer.weight.shape == (V, D)
+    assert layer.dtype == np.int8
+    assert layer.weight.nbytes == V * (D + 8)
+
+
+def test_int8_rows_into_out(backend: str) -> None:
+    layer = er.Embedding.from_pretrained(er.quantize_rows(table()))
+    out = np.empty((*IDS.shape, D), np.float32)
+    assert layer(IDS, out=out) is out
+    assert_same_bits(out, layer.weight.dequantize()[IDS])
+
+
+@modes
+def test_bags_of_int8_rows(backend: str, mode: Any) -> None:
+    rows, ids = er.quantize_rows(table()), IDS.reshape(-1)
+    options: dict[str, Any] = {"mode": mode, "include_last_offset": True}
+    layer = er.EmbeddingBag.from_pretrained(rows, **options)
+    weights = values((9,), "f4") if mode == "sum" else None
+    expected = er.embedding_bag(rows, ids, [0, 2, 9], per_sample_weights=weights, **options)
+    assert_same_bits(layer(ids, [0, 2, 9], weights), expected)
+
+
+@both_layers
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+def test_quantize(backend: str, name: str, dtype: Any) -> None:
+    options = {"mode": "sum", "include_last_offset": True} if name == "EmbeddingBag" else {}
+    trained = getattr(er, name)(
+        V, D, padding_idx=3, scale_grad_by_freq=True, dtype=dtype, **options
+    )
+    before = trained.weight.copy()
+    layer = trained.quantize()
+    assert_same_bits(layer.weight.rows, er.quantize_rows(before).rows)
+    assert_same_bits(trained.weight, before)
+    expected = repr(getattr(er, name)(V, D, padding_idx=3, dtype="i1", **options))
+    assert repr(layer) == expected
+    assert "dtype=int8" in expected
+    with pytest.raises(TypeError, match=r"^weight must be array_like, got QuantizedRows$"):
+        layer.quantize()
+
+
+@both_layers
+def test_a_bounded_layer_is_quantized_with_its_norms(backend: str, name: str) -> None:
+    trained, looked_up = (getattr(er, name).from_pretrained(table(), max_norm=0.5) for _ in "12")
+    looked_up(np.arange(V)[:, None])
+    layer = trained.quantize()
+    assert_same_bits(layer.weight.rows, er.quantize_rows(looked_up.weight).rows)
+    assert layer.max_norm is None
+
+
+@both_layers
+def test_a_new_table_of_int8_rows(name: str) -> None:
+    layer = getattr(er, name)(V, D, padding_idx=3, dtype=np.int8, rng=4)
+    expected = getattr(er, name)(V, D, padding_idx=3, rng=4).quantize()
+    assert_same_bits(layer.weight.rows, expected.weight.rows)
+    assert not layer.weight.dequantize()[3].any()
+    again = getattr(er, name)(V, D, dtype="int8", _weight=layer.weight)
+    assert np.shares_memory(again.weight.rows, layer.weight.rows)
+    wide = np.repeat(layer.weight.rows, 2, axis=0)[::2]
+    assert_same_bits(getattr(er, name)(V, D, dtype="int8", _weight=wide)(IDS), again(IDS))
+
+
+@both_layers
+@pytest.mark.parametrize("way", ["pickle", "copy", "deepcopy", "joblib", "joblib_mapped"])
+def test_a_layer_of_int8_rows_from_anywhere(
+    backend: str, name: str, way: str, tmp_path: Path
+) -> None:
+    layer = getattr(er, name)(V, D, padding_idx=3, dtype="int8")
+    other = WAYS[way](layer, tmp_path)
+    assert repr(other) == repr(layer)
+    assert_same_bits(other(IDS), layer(IDS))
+    assert not other.weight.rows.flags.writeable
+
+
+@both_layers
+def test_the_state_of_int8_rows(backend: str, name: str, tmp_path: Path) -> None:
+    layer, other = (getattr(er, name)(V, D, dtype="int8", rng=rng) for rng in (1, 2))
+    np.savez(tmp_path / "state.npz", **layer.state_dict())
+    with np.load(tmp_path / "state.npz") as state:
+        other.load_state_dict(state)
+    assert_same_bits(layer.state_dict()["weight"], layer.weight.rows)
+    assert_same_bits(other.weight.rows, layer.weight.rows)
+    assert_same_bits(other(IDS), layer(IDS))
+    rows = er.quantize_rows(table())
+    other.update({"weight": rows})
+    assert_same_bits(other.weight.rows, rows.rows)
+    assert not np.shares_memory(other.weight.rows, rows.rows)
+    assert_same_bits(other(IDS), getattr(er, name).from_pretrained(rows)(IDS))
+
+
 # --- PyTorch -----------------------------------------------------------------------------------
 
 
@@ -288,6 +510,39 @@ def test_pytorch_gives_the_same(
     grad = backward(grads)
     dense = (grad.weight if bag else grad).to_dense(V)
     np.testing.assert_allclose(dense, module.weight.grad.numpy(), rtol=0, atol=tolerance)
+
+
+# --- PyTorch's words ---------------------------------------------------------------------------
+
+
+@both_layers
+def test_words_for_what_is_so_anyway(name: str) -> None:
+    make = getattr(er, name)
+    plain = repr(make(V, D))
+    assert repr(make(V, D, sparse=True, freeze=True, device="cpu", dtype=None)) == plain
+    layer = make.from_pretrained(table(), True, sparse=True, device=None)
+    assert repr(layer) == plain
+    assert_same_bits(layer.weight, table())
+
+
+def test_options_by_position_come_in_the_order_of_pytorch() -> None:
+    options: dict[str, Any] = {"max_norm": 1.5, "norm_type": 1.0, "scale_grad_by_freq": True}
+    layer = er.Embedding(V, D, 3, *options.values())
+    assert repr(layer) == repr(er.Embedding(V, D, padding_idx=3, **options))
+    bag = er.EmbeddingBag(V, D, *options.values(), "sum")
+    assert repr(bag) == repr(er.EmbeddingBag(V, D, mode="sum", **options))
+
+
+@both_layers
+def test_a_table_may_come_with_the_sizes(backend: str, name: str) -> None:
+    weight = table()
+    layer = getattr(er, name)(V, D, _weight=weight)
+    assert np.shares_memory(layer.weight, weight)
+    assert_same_bits(layer.weight, table())
+    columns = np.asfortranarray(weight)
+    assert_same_bits(getattr(er, name)(V, D, _weight=columns)(IDS), layer(IDS))
+    assert_same_bits(getattr(er, name)(V, D, _weight=weight.tolist(), dtype="f8").weight,
+                     weight.astype("f8"))  # fmt: skip
 
 
 # --- the table ---------------------------------------------------------------------------------
@@ -339,6 +594,74 @@ def test_pickled_tables_are_renormalised(backend: str, name: str, protocol: int)
     assert not other.weight.flags.writeable
 
 
+def by_pickle(layer: Any, tmp_path: Path) -> Any:
+    buffers: list[Any] = []
+    stream = pickle.dumps(layer, 5, buffer_callback=buffers.append)
+    return pickle.loads(stream, buffers=[bytes(buffer) for buffer in buffers])
+
+
+def by_flat_owners(layer: Any, tmp_path: Path) -> Any:
+    """As a loader does that reads bytes, and makes an array of them."""
+    make, (*others, parameters, extra) = layer.__reduce__()
+    read = {
+        name: np.frombuffer(bytearray(a.tobytes()), a.dtype).reshape(a.shape)
+        for name, a in parameters.items()
+    }
+    return make(*others, read, extra)
+
+
+def by_shared_memory(layer: Any, tmp_path: Path) -> Any:
+    memory = mmap.mmap(-1, layer.weight.nbytes)
+    shared = np.ndarray(layer.weight.shape, layer.weight.dtype, memory)
+    shared[...] = layer.weight
+    return type(layer).from_pretrained(shared, max_norm=layer.max_norm, mode=layer.mode)
+
+
+def by_file(layer: Any, tmp_path: Path, mode: Any = "r") -> Any:
+    np.save(tmp_path / "table.npy", layer.weight)
+    mapped = np.load(tmp_path / "table.npy", mmap_mode=mode)
+    return type(layer).from_pretrained(mapped, max_norm=layer.max_norm, mode=layer.mode)
+
+
+def by_joblib(layer: Any, tmp_path: Path, mode: Any = None) -> Any:
+    joblib = pytest.importorskip("joblib")
+    joblib.dump(layer, tmp_path / "layer")
+    return joblib.load(tmp_path / "layer", mmap_mode=mode)
+
+
+WAYS: dict[str, Callable[[Any, Path], Any]] = {
+    "pickle": by_pickle,
+    "copy": lambda layer, _: copy.copy(layer),
+    "deepcopy": lambda layer, _: copy.deepcopy(layer),
+    "flat_owners": by_flat_owners,
+    "shared_memory": by_shared_memory,
+    "file": by_file,
+    "file_to_write": lambda layer, path: by_file(layer, path, "r+"),
+    "copied_file": lambda layer, path: copy.deepcopy(by_file(layer, path, "c")),
+    "joblib": by_joblib,
+    "joblib_mapped": lambda layer, path: by_joblib(layer, path, "r"),
+    "joblib_copied": lambda layer, path: by_joblib(layer, path, "c"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("max_norm", [None, 0.5])
+def test_a_layer_from_anywhere_works_as_a_new_one(
+    backend: str, way: str, max_norm: float | None, tmp_path: Path
+) -> None:
+    def new() -> er.EmbeddingBag:
+        return er.EmbeddingBag.from_pretrained(table(), max_norm=max_norm, mode="sum")
+
+    layer, other = new(), WAYS[way](new(), tmp_path)
+    before = other.weight
+    assert_same_bits(other(IDS), layer(IDS))
+    assert_same_bits(other.weight, layer.weight)
+    assert before is other.weight
+    assert not other.weight.flags.writeable
+    other.update({"weight": np.ones((V, D), "f4")})
+    assert (other.weight == 1).all()
+
+
 @pytest.mark.parametrize(
     ("layer", "text"),
     [
@@ -365,7 +688,7 @@ REFUSED: dict[str, tuple[type[Exception], tuple[Any, ...], dict[str, Any], str]]
     "no_norm": (TypeError, (3, 2), {"max_norm": "1x"}, "max_norm must be a number, got '1x'"),
     "p": (ValueError, (3, 2), {"norm_type": -1}, "norm_type must be positive, got -1.0"),
     "dtype": (TypeError, (3, 2), {"dtype": "i4"},
-              "dtype must be float32, float64, float16 or bfloat16, got int32"),
+              "dtype must be float32, float64, float16, bfloat16 or int8, got int32"),
 }  # fmt: skip
 
 
@@ -380,7 +703,7 @@ def test_refused_options(name: str, case: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "min"}, "mode must be 'sum' or 'mean' or 'max', got 'min'"),
+        ({"mode": "min"}, "mode must be 'sum' or 'mean' or 'sqrtn' or 'max', got 'min'"),
         ({"mode": "max", "scale_grad_by_freq": True},
          "scale_grad_by_freq must be False where mode is 'max'"),
     ],

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from peers import OURS, Contestant, contestants
+from peers import OURS, Contestant, Factory, contestants
 from workloads import Array
 
 
@@ -43,18 +43,22 @@ class Cell:
     operation: Operation
     shape: str
     make: Callable[[], Any]
-    large: bool = False  # takes a second or more to make
+    large: bool = False  # takes seconds to make and to check
 
     def __str__(self) -> str:
         return f"{self.operation.name} {self.shape}"
 
+    def contestants(self) -> dict[str, Factory]:
+        """Return everyone here who can do this, ours first."""
+        return contestants(self.operation.contest or self.operation.name)
+
     def enter(self, work: Any, threads: int) -> dict[str, Contestant]:
-        """Set up everyone who can do this, ours first."""
-        factories = contestants(self.operation.contest or self.operation.name)
-        return {name: factory(work, threads) for name, factory in factories.items()}
+        """Set up all contestants."""
+        return {name: factory(work, threads) for name, factory in self.contestants().items()}
 
     def check(self, entrants: Mapping[str, Contestant]) -> None:
         """Run each once and compare its answer with ours: a wrong answer has no speed."""
         answers = {name: entrant.answer(entrant.run()) for name, entrant in entrants.items()}
+        ours = answers.pop(OURS)
         for answer in answers.values():
-            self.operation.check(answer, answers[OURS])
+            self.operation.check(answer, ours)

@@ -5,7 +5,19 @@ from functools import partial
 from itertools import chain
 
 from cells.cell import Cell, Goal, Operation
-from workloads import DrawIds, bags, equal_ids, rows, sorted_ids, uniform_ids, zipf_ids
+from workloads import (
+    DrawIds,
+    bags,
+    column_rows,
+    equal_ids,
+    fortran_rows,
+    rows,
+    sorted_ids,
+    uniform_ids,
+    zipf_ids,
+)
+
+NO_SLOWER = {1: Goal(1, 1), 2: Goal(1, 1)}
 
 # A gathered row is read and written; a scattered one is read, and its target is read and written.
 GATHER = Operation(
@@ -16,6 +28,7 @@ GATHER = Operation(
     goals={1: Goal(1.4, 0.95), 2: Goal(1.4, 0.95)},
 )
 GATHER_OUT = replace(GATHER, name="gather_out")
+GATHER_FORTRAN = replace(GATHER, name="gather_fortran", goals=NO_SLOWER, contest="gather")
 SCATTER_ADD = Operation(
     "scatter_add",
     "copy_bytes",
@@ -23,6 +36,7 @@ SCATTER_ADD = Operation(
     tolerance=1e-6,
     goals={1: Goal(1.6, 0.95), 2: Goal(1.3, 0.95)},
 )
+SCATTER_COLUMN = replace(SCATTER_ADD, name="scatter_column", goals=NO_SLOWER)
 
 
 # The gradient of an embedding: updates are read, and a row for each distinct index is written.
@@ -41,6 +55,10 @@ BAG_SUM = Operation(
     goals={1: Goal(1.3, 0.95), 2: Goal(1.3, 0.95)},
 )
 BAG_MEAN = replace(BAG_SUM, name="bag_mean")
+BAG_WEIGHTED = replace(BAG_SUM, name="bag_weighted")
+BAG_LAST_OFFSET = replace(BAG_SUM, name="bag_last_offset")
+# A sum in float32, rounded once; PyTorch's is too.
+BAG_FLOAT16 = replace(BAG_SUM, name="bag_float16", tolerance=2e-3, contest="bag_sum")
 # Against float32, whose bytes are the work counted: over 100 % of a copy is what int8 is for.
 GATHER_INT8 = Operation(
     "gather_int8",
@@ -121,17 +139,33 @@ def _kind(ids: DrawIds) -> str:
 def _row_cells(n_rows: int, width: int, n: int, ids: DrawIds, *operations: Operation) -> list[Cell]:
     shape = f"{n_rows:,} x {width}, {n:,} {_kind(ids)}"
     make = partial(rows, n_rows, width, (n,), ids)
-    large = n_rows * width > _LARGE_ELEMENTS
+    large = max(n_rows, n) * width >= _LARGE_ELEMENTS
     return [Cell("rows", operation, shape, make, large) for operation in operations]
 
 
 def _bag_cells(
-    n_rows: int, width: int, n_bags: int, length: int, ids: DrawIds, *operations: Operation
+    n_rows: int,
+    width: int,
+    n_bags: int,
+    length: int,
+    ids: DrawIds,
+    *operations: Operation,
+    dtype: str = "f4",
 ) -> list[Cell]:
     shape = f"{n_rows:,} x {width}, {n_bags:,} bags of {length} {_kind(ids)}"
-    make = partial(bags, n_rows, width, n_bags, length, ids)
-    large = n_rows * width > _LARGE_ELEMENTS
+    make = partial(bags, n_rows, width, n_bags, length, ids, dtype)
+    large = n_rows * width >= _LARGE_ELEMENTS
     return [Cell("rows", operation, shape, make, large) for operation in operations]
+
+
+def _fortran_cell(n_rows: int, width: int, n: int) -> Cell:
+    shape = f"{n_rows:,} x {width} in Fortran order, {n:,} uniform"
+    return Cell("rows", GATHER_FORTRAN, shape, partial(fortran_rows, n_rows, width, (n,)))
+
+
+def _column_cell(n_rows: int, width: int, n: int) -> Cell:
+    shape = f"one column of {n_rows:,} x {width} float64, {n:,} uniform"
+    return Cell("rows", SCATTER_COLUMN, shape, partial(column_rows, n_rows, width, n))
 
 
 def _shape_cells(shape: tuple[int, int, int, DrawIds]) -> list[Cell]:
@@ -142,7 +176,13 @@ def _shape_cells(shape: tuple[int, int, int, DrawIds]) -> list[Cell]:
 
 ROW_CELLS = [
     *chain.from_iterable(_shape_cells(shape) for shape in _SHAPES),
-    *chain.from_iterable(_bag_cells(*shape, BAG_SUM, BAG_MEAN) for shape in _BAG_SHAPES),
+    _fortran_cell(30_000, 128, 8_192),
+    *(_column_cell(10_000, 8, n) for n in (64, 1_024)),
+    *chain.from_iterable(
+        _bag_cells(*shape, BAG_SUM, BAG_MEAN, BAG_WEIGHTED, BAG_LAST_OFFSET)
+        for shape in _BAG_SHAPES
+    ),
+    *chain.from_iterable(_bag_cells(*shape, BAG_FLOAT16, dtype="f2") for shape in _BAG_SHAPES),
     *chain.from_iterable(_row_cells(*shape, GATHER_INT8) for shape in _LARGE),
     *chain.from_iterable(_bag_cells(v, d, n // 20, 20, ids, BAG_INT8) for v, d, n, ids in _LARGE),
 ]

@@ -40,6 +40,13 @@ def add_at(rows: Rows, _threads: int) -> Contestant:
     return Contestant(run, lambda _: target)
 
 
+@contestant("scatter_column", "np.add.at")
+def add_at_column(rows: Rows, _threads: int) -> Contestant:
+    column = np.zeros_like(rows.table)[:, 0]
+    run = in_turn(lambda ids: np.add.at(column, ids, rows.updates), rows.batches)
+    return Contestant(run, lambda _: column)
+
+
 @contestant("coalesce", "sort, np.add.reduceat")
 def reduceat_sorted(rows: Rows, _threads: int) -> Contestant:
     def run(ids: Array) -> Array:

@@ -27,6 +27,12 @@ def scatter_add(rows: Rows, _threads: int) -> Contestant:
     return Contestant(in_turn(lambda ids: er.scatter_add(target, ids, rows.updates), rows.batches))
 
 
+@contestant("scatter_column", OURS)
+def scatter_column(rows: Rows, _threads: int) -> Contestant:
+    column = np.zeros_like(rows.table)[:, 0]
+    return Contestant(in_turn(lambda ids: er.scatter_add(column, ids, rows.updates), rows.batches))
+
+
 @contestant("coalesce", OURS)
 def coalesce(rows: Rows, _threads: int) -> Contestant:
     size = len(rows.table)
@@ -55,6 +61,19 @@ def _bag(table: Any, bags: Bags, mode: Literal["sum", "mean"]) -> Contestant:
     return Contestant(in_turn(run, bags.batches))
 
 
+@contestant("bag_weighted", OURS)
+def bag_weighted(bags: Bags, _threads: int) -> Contestant:
+    weights = bags.weights
+    run = partial(er.embedding_bag, bags.table, offsets=bags.offsets, per_sample_weights=weights)
+    return Contestant(in_turn(run, bags.batches))
+
+
+@contestant("bag_last_offset", OURS)
+def bag_last_offset(bags: Bags, _threads: int) -> Contestant:
+    run = partial(er.embedding_bag, bags.table, offsets=bags.bounds, include_last_offset=True)
+    return Contestant(in_turn(run, bags.batches))
+
+
 @contestant("gather_int8", OURS)
 def gather_int8(rows: Rows, _threads: int) -> Contestant:
     out = np.empty_like(rows.updates)
@@ -63,13 +82,6 @@ def gather_int8(rows: Rows, _threads: int) -> Contestant:
 
 
 contestant("gather_int8", "float32")(gather_out)
-
-
-_LAYERS: dict[str, type[er.RNN | er.GRU | er.LSTM]] = {
-    "rnn": er.RNN,
-    "gru": er.GRU,
-    "lstm": er.LSTM,
-}
 
 
 def recurrent(cell: str, batch: Sequences, _threads: int) -> Contestant:
@@ -89,7 +101,7 @@ def step(cell: str, batch: Sequences, _threads: int) -> Contestant:
     return Contestant(lambda: layer.step(x, state)[0])
 
 
-for _cell in _LAYERS:
+for _cell in ("rnn", "gru", "lstm"):
     contestant(f"{_cell}_forward", OURS)(partial(recurrent, _cell))
     contestant(f"{_cell}_step", OURS)(partial(step, _cell))
     contestant(f"{_cell}_padding", OURS)(partial(recurrent, _cell))
@@ -102,7 +114,7 @@ def _recurrent(cell: str, batch: Sequences, lengths: Array | None) -> Contestant
 
 
 def _layer(cell: str, batch: Sequences) -> Any:
-    layer = _LAYERS[cell](batch.x.shape[2], batch.hidden, dtype=batch.x.dtype)
+    layer = getattr(er, cell.upper())(batch.x.shape[2], batch.hidden, dtype=batch.x.dtype)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     layer.load_state_dict({f"{name}_l0": getattr(batch, name) for name in names})
     return layer

@@ -1,6 +1,8 @@
 """PyTorch, without gradients; its tensors share the memory of the workload's arrays."""
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,10 +68,20 @@ def bag_mean(bags: Bags, _threads: int) -> Contestant:
     return _bag(bags, "mean")
 
 
-def _bag(bags: Bags, mode: str) -> Contestant:
+@contestant("bag_weighted", "F.embedding_bag")
+def bag_weighted(bags: Bags, _threads: int) -> Contestant:
+    return _bag(bags, "sum", per_sample_weights=torch.from_numpy(bags.weights))
+
+
+@contestant("bag_last_offset", "F.embedding_bag")
+def bag_last_offset(bags: Bags, _threads: int) -> Contestant:
+    return _bag(replace(bags, offsets=bags.bounds), "sum", include_last_offset=True)
+
+
+def _bag(bags: Bags, mode: str, **options: Any) -> Contestant:
     table, offsets = torch.from_numpy(bags.table), torch.from_numpy(bags.offsets)
     batches = map(torch.from_numpy, bags.batches)
-    run = in_turn(lambda ids: embedding_bag(ids, table, offsets, mode=mode), batches)
+    run = in_turn(lambda ids: embedding_bag(ids, table, offsets, mode=mode, **options), batches)
     return Contestant(run, lambda got: got.numpy())
 
 

@@ -1,107 +1,146 @@
+// Bags of rows, for Python.
 #include "ops/bag.h"
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
-#include "bindings/plain.h"
+#include "bindings/storage.h"
 
 namespace embedrnn::bindings {
 namespace {
 
-// (V, D) with rows of their own stride; the rows of an int8 table are arrays of bytes.
+void require_whole_rows(const py::array& array, const char* name) {
+  require(has_whole_rows(array) && is_aligned(array), name, "be aligned, with rows in one piece");
+}
+
+// A matrix of rows in one piece each, at any distance from each other.
 template <class S>
-ops::BagTable bag_table(const py::array& weight) {
-  assert(weight.ndim() == 2);
-  assert(weight.size() == 0 || weight.shape(1) == 1 || weight.strides(1) == weight.itemsize());
+ops::BagTable bag_table(const py::array& array, const char* name) {
+  require(array.ndim() == 2, name, "have two axes");
+  require_whole_rows(array, name);
   const std::ptrdiff_t header = std::is_same_v<S, Int8Row> ? kInt8RowHeader : 0;
-  return {static_cast<const char*>(weight.data()),
-          weight.shape(0),
-          weight.shape(1) - header,
-          weight.strides(0)};
+  require(array.shape(1) >= header, name, "hold the scale and the offset of each row");
+  return {static_cast<const char*>(array.data()),
+          array.shape(0),
+          array.shape(1) - header,
+          array.strides(0)};
 }
 
-ops::Bags bags_of(const py::array& indices, const OptionalArray& offsets) {
-  return {.indices = index_view(indices),
-          .offsets = offsets ? static_cast<const std::int64_t*>(offsets->data()) : nullptr,
-          .n = offsets ? offsets->size() - 1 : indices.size()};
-}
-
+// The same, of what sums are formed in.
 template <class T>
-T* optional_data(OptionalArray& array) {
-  return array ? data<T>(*array) : nullptr;
+ops::BagTable sums_table(const py::array& array, const char* name) {
+  require(holds<T>(array), name, "have the dtype that sums are formed in");
+  return bag_table<T>(array, name);
 }
 
-// Calls run(S{}) for what the table stores: uint16 stands for bfloat16, which NumPy does not know,
-// and uint8 for the rows of an int8 table.
-template <class Run>
-std::ptrdiff_t in_storage(const py::array& weight, const Run& run) {
-  switch (weight.dtype().kind()) {
-  case 'u':
-    return weight.itemsize() == 2 ? run(BFloat16{}) : run(Int8Row{});
-  default:
-    return weight.itemsize() == 2   ? run(Float16{})
-           : weight.itemsize() == 4 ? run(float{})
-                                    : run(double{});
-  }
+// Where sums go: (n, cols), of the dtype that they are handed out in.
+struct Output {
+  char* data;
+  std::ptrdiff_t row_stride;  // in bytes
+};
+
+template <class S>
+Output bag_output(const py::array& weight, py::array& out, std::ptrdiff_t n, std::ptrdiff_t cols) {
+  require_shape(out, "out", {n, cols});
+  const bool fits = std::is_same_v<S, Int8Row> ? holds<float>(out) : same_dtype(out, weight);
+  require(fits, "out", "have the dtype that sums are handed out in");
+  require_whole_rows(out, "out");
+  return {static_cast<char*>(out.mutable_data()), out.strides(0)};
+}
+
+ops::Bags bags_of(const py::array& indices, py::array& offsets) {
+  const py::ssize_t n_offsets = offsets.size();
+  require(n_offsets > 0, "offsets", "hold where the last bag ends");
+  return {.indices = index_view(indices),
+          .offsets = contiguous_data<const std::int64_t>(offsets, "offsets", {n_offsets}),
+          .n = n_offsets - 1};
+}
+
+// One weight for each index, in any shape.
+template <class T>
+const T* weights_of(OptionalArray& weights, const py::array& indices) {
+  if (!weights) return nullptr;
+  require(weights->size() == indices.size() && is_contiguous(*weights),
+          "per_sample_weights",
+          "be C-contiguous, one for each index");
+  return data<const T>(*weights, "per_sample_weights");
 }
 
 std::ptrdiff_t bag_sum(const py::array& weight,
+                       const py::str& storage,
                        const py::array& indices,
-                       const OptionalArray& offsets,
+                       py::array offsets,
                        OptionalArray per_sample_weights,
                        bool mean,
                        py::array out) {
-  return in_storage(weight, [&]<class S>(S) {
-    const ops::BagSumArgs<S> args{.table = bag_table<S>(weight),
-                                  .bags = bags_of(indices, offsets),
-                                  .weights = optional_data<const Sum<S>>(per_sample_weights),
+  return in_storage(storage, weight, [&]<class S>(S) {
+    const ops::BagTable table = bag_table<S>(weight, "weight");
+    const ops::Bags bags = bags_of(indices, offsets);
+    const Output sums = bag_output<S>(weight, out, bags.n, table.cols);
+    const ops::BagSumArgs<S> args{.table = table,
+                                  .bags = bags,
+                                  .weights = weights_of<Sum<S>>(per_sample_weights, indices),
                                   .mean = mean,
-                                  .out = static_cast<char*>(out.mutable_data()),
-                                  .out_row_stride = out.strides(0)};
+                                  .out = sums.data,
+                                  .out_row_stride = sums.row_stride};
     return without_gil([&] { return ops::bag_sum(args); });
   });
 }
 
 std::ptrdiff_t bag_max(const py::array& weight,
+                       const py::str& storage,
                        const py::array& indices,
-                       const OptionalArray& offsets,
+                       py::array offsets,
                        py::array out,
                        OptionalArray winners) {
-  return in_storage(weight, [&]<class S>(S) {
-    const ops::BagMaxArgs<S> args{.table = bag_table<S>(weight),
-                                  .bags = bags_of(indices, offsets),
-                                  .out = static_cast<char*>(out.mutable_data()),
-                                  .out_row_stride = out.strides(0),
-                                  .winners = optional_data<std::int64_t>(winners)};
+  return in_storage(storage, weight, [&]<class S>(S) {
+    const ops::BagTable table = bag_table<S>(weight, "weight");
+    const ops::Bags bags = bags_of(indices, offsets);
+    const Output most = bag_output<S>(weight, out, bags.n, table.cols);
+    const ops::BagMaxArgs<S> args{
+        .table = table,
+        .bags = bags,
+        .out = most.data,
+        .out_row_stride = most.row_stride,
+        .winners = contiguous_data<std::int64_t>(winners, "winners", {bags.n, table.cols})};
     return without_gil([&] { return ops::bag_max(args); });
   });
 }
 
 std::ptrdiff_t bag_dot(const py::array& weight,
+                       const py::str& storage,
                        const py::array& indices,
-                       const OptionalArray& offsets,
-                       py::array gradient,
+                       py::array offsets,
+                       const py::array& gradient,
                        py::array out) {
-  return in_storage(weight, [&]<class S>(S) {
-    const ops::BagDotArgs<S> args{.table = bag_table<S>(weight),
-                                  .bags = bags_of(indices, offsets),
-                                  .gradient = data<const Sum<S>>(gradient),
-                                  .out = data<Sum<S>>(out)};
+  return in_storage(storage, weight, [&]<class S>(S) {
+    const ops::BagTable table = bag_table<S>(weight, "weight");
+    const ops::Bags bags = bags_of(indices, offsets);
+    require_shape(gradient, "gradient", {bags.n, table.cols});
+    const ops::BagDotArgs<S> args{.table = table,
+                                  .bags = bags,
+                                  .gradient = sums_table<Sum<S>>(gradient, "gradient"),
+                                  .out = contiguous_data<Sum<S>>(out, "out", {indices.size()})};
     return without_gil([&] { return ops::bag_dot(args); });
   });
 }
 
 void bag_add(const py::array& updates,
              const py::array& indices,
-             const py::array& offsets,
+             py::array offsets,
              py::array rows,
-             py::array target) {
-  in_storage(target, [&]<class O>(O) -> std::ptrdiff_t {
+             py::array target,
+             const py::str& storage) {
+  in_storage(storage, target, [&]<class O>(O) -> std::ptrdiff_t {
     if constexpr (std::is_same_v<O, Float16> || std::is_same_v<O, BFloat16>) {
-      const ops::BagAddArgs<O> args{.updates = bag_table<float>(updates),
-                                    .bags = bags_of(indices, offsets),
-                                    .rows = data<const std::int64_t>(rows),
+      const ops::BagTable sums = bag_table<O>(target, "target");
+      const ops::Bags bags = bags_of(indices, offsets);
+      require_shape(updates, "updates", {updates.shape(0), sums.cols});
+      const ops::BagAddArgs<O> args{.updates = sums_table<float>(updates, "updates"),
+                                    .bags = bags,
+                                    .rows =
+                                        contiguous_data<const std::int64_t>(rows, "rows", {bags.n}),
                                     .target = static_cast<O*>(target.mutable_data()),
-                                    .target_row_stride = target.strides(0)};
+                                    .target_row_stride = sums.row_stride};
       return without_gil([&] { return ops::bag_add(args); });
     } else {
       throw py::type_error("bag_add takes a target of halves");
@@ -109,58 +148,10 @@ void bag_add(const py::array& updates,
   });
 }
 
-// Where each bag begins and the last one ends, if the caller's offsets are good.
-std::optional<std::vector<std::int64_t>> bag_bounds(const py::array& ids, py::handle offsets) {
-  if (ids.ndim() == 2 && offsets.is_none()) {
-    std::vector<std::int64_t> bounds(static_cast<std::size_t>(ids.shape(0)) + 1);
-    for (std::size_t b = 1; b < bounds.size(); ++b) bounds[b] = bounds[b - 1] + ids.shape(1);
-    return bounds;
-  }
-  const auto given = plain_array(offsets, "i");
-  if (ids.ndim() != 1 || !given || given->ndim() != 1 || given->itemsize() != 8 ||
-      given->size() == 0)
-    return std::nullopt;
-  const auto* const first = static_cast<const std::int64_t*>(given->data());
-  std::vector<std::int64_t> bounds(first, first + given->size());
-  bounds.push_back(ids.size());
-  if (bounds.front() != 0 || !std::is_sorted(bounds.begin(), bounds.end())) return std::nullopt;
-  return bounds;
-}
-
-template <class S>
-py::object bag_plain(const py::array& table,
-                     const py::array& ids,
-                     const std::vector<std::int64_t>& bounds,
-                     bool mean) {
-  constexpr std::ptrdiff_t kHeader = std::is_same_v<S, Int8Row> ? kInt8RowHeader : 0;
-  const std::ptrdiff_t n = std::ssize(bounds) - 1, cols = table.shape(1) - kHeader;
-  const py::dtype dtype = kHeader > 0 ? py::dtype::of<float>() : table.dtype();
-  py::array out(dtype, Shape{n, cols});
-  const ops::BagSumArgs<S> args{
-      .table = {static_cast<const char*>(table.data()), table.shape(0), cols, table.strides(0)},
-      .bags = {.indices = index_view(ids), .offsets = bounds.data(), .n = n},
-      .weights = nullptr,
-      .mean = mean,
-      .out = static_cast<char*>(out.mutable_data()),
-      .out_row_stride = out.strides(0)};
-  if (without_gil([&] { return ops::bag_sum(args); }) != ops::kAllInRange) return py::none();
-  return out;
-}
-
-// Sums and means without weights or padding. The rows of an int8 table are bytes, `quantized`.
-py::object try_embedding_bag(
-    py::handle weight, bool quantized, py::handle indices, py::handle offsets, py::handle mode) {
-  const auto table = plain_array(weight, quantized ? "u" : "f");
-  const auto ids = plain_array(indices, kIntegers);
-  if (!table || table->ndim() != 2 || !ids || !PyUnicode_Check(mode.ptr())) return py::none();
-  const bool mean = PyUnicode_CompareWithASCIIString(mode.ptr(), "mean") == 0;
-  if (!mean && PyUnicode_CompareWithASCIIString(mode.ptr(), "sum") != 0) return py::none();
-  const auto bounds = bag_bounds(*ids, offsets);
-  if (!bounds) return py::none();
-  if (quantized) return bag_plain<Int8Row>(*table, *ids, *bounds, mean);
-  if (holds<float>(*table)) return bag_plain<float>(*table, *ids, *bounds, mean);
-  if (holds<double>(*table)) return bag_plain<double>(*table, *ids, *bounds, mean);
-  return py::none();
+std::ptrdiff_t first_bad_offset(py::array offsets, std::ptrdiff_t items) {
+  const std::ptrdiff_t n = offsets.size();
+  return ops::first_bad_offset(
+      contiguous_data<const std::int64_t>(offsets, "offsets", {n}), n, items);
 }
 
 }  // namespace
@@ -169,6 +160,7 @@ void register_bag(py::module_& module) {
   module.def("bag_sum",
              &bag_sum,
              py::arg("weight"),
+             py::arg("storage"),
              py::arg("indices"),
              py::arg("offsets"),
              py::arg("per_sample_weights"),
@@ -177,6 +169,7 @@ void register_bag(py::module_& module) {
   module.def("bag_max",
              &bag_max,
              py::arg("weight"),
+             py::arg("storage"),
              py::arg("indices"),
              py::arg("offsets"),
              py::arg("out"),
@@ -184,6 +177,7 @@ void register_bag(py::module_& module) {
   module.def("bag_dot",
              &bag_dot,
              py::arg("weight"),
+             py::arg("storage"),
              py::arg("indices"),
              py::arg("offsets"),
              py::arg("gradient"),
@@ -194,14 +188,9 @@ void register_bag(py::module_& module) {
              py::arg("indices"),
              py::arg("offsets"),
              py::arg("rows"),
-             py::arg("target"));
-  module.def("try_embedding_bag",
-             &try_embedding_bag,
-             py::arg("weight"),
-             py::arg("quantized"),
-             py::arg("indices"),
-             py::arg("offsets"),
-             py::arg("mode"));
+             py::arg("target"),
+             py::arg("storage"));
+  module.def("first_bad_offset", &first_bad_offset, py::arg("offsets"), py::arg("items"));
 }
 
 }  // namespace embedrnn::bindings

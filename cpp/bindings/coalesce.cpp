@@ -1,10 +1,11 @@
+// Which updates go to which row, for Python.
 #include "ops/coalesce.h"
 
 #include <utility>
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
-#include "bindings/plain.h"
+#include "bindings/storage.h"
 #include "ops/bag.h"
 
 namespace embedrnn::bindings {
@@ -16,68 +17,67 @@ std::pair<std::ptrdiff_t, std::ptrdiff_t> group_rows(const py::array& indices,
                                                      py::array rows,
                                                      py::array positions,
                                                      py::array offsets) {
+  const py::ssize_t n = indices.size();
   const ops::GroupArgs args{.indices = index_view(indices),
                             .n_rows = n_rows,
-                            .rows = data<std::int64_t>(rows),
-                            .positions = data<std::int64_t>(positions),
-                            .offsets = data<std::int64_t>(offsets)};
+                            .rows = contiguous_data<std::int64_t>(rows, "rows", {n}),
+                            .positions = contiguous_data<std::int64_t>(positions, "positions", {n}),
+                            .offsets = contiguous_data<std::int64_t>(offsets, "offsets", {n + 1})};
   const ops::Grouped grouped = without_gil([&] { return ops::group_rows(args); });
   return {grouped.bad, grouped.count};
 }
 
-// A new array of int64 with the first n of these.
-py::array copy_of(const std::int64_t* numbers, std::ptrdiff_t n) {
-  return py::array_t<std::int64_t>(n, numbers);
-}
-
-template <class T>
-py::object
-coalesce_plain(const py::array& indices, const py::array& updates, std::ptrdiff_t n_rows) {
-  const std::ptrdiff_t n = indices.size(), cols = columns(updates, indices.ndim());
+// Returns the first bad position or -1, the distinct rows, and the sum of the updates of each. The
+// results are made here, where their number is known.
+template <class S>
+py::tuple coalesce_as(const py::array& indices, const py::array& updates, std::ptrdiff_t n_rows) {
+  const std::ptrdiff_t n = indices.size();
+  const RowLayout from = row_layout(updates, indices.ndim(), "updates");
+  require(updates.size() == n * from.cols && is_aligned(updates) &&
+              (from.cols < 2 || from.col_stride == updates.itemsize()),
+          "updates",
+          "have a row in one piece for each index");
   const runtime::Scratch scratch(2 * runtime::scratch_bytes<std::int64_t>(n) +
                                  runtime::scratch_bytes<std::int64_t>(n + 1));
-  runtime::Carver carver(scratch.data());
-  auto* const rows = carver.take<std::int64_t>(n);
-  auto* const positions = carver.take<std::int64_t>(n);
-  auto* const offsets = carver.take<std::int64_t>(n + 1);
+  runtime::Carver carver(scratch);
   const ops::GroupArgs group{.indices = index_view(indices),
                              .n_rows = n_rows,
-                             .rows = rows,
-                             .positions = positions,
-                             .offsets = offsets};
+                             .rows = carver.take<std::int64_t>(n),
+                             .positions = carver.take<std::int64_t>(n),
+                             .offsets = carver.take<std::int64_t>(n + 1)};
   const ops::Grouped grouped = without_gil([&] { return ops::group_rows(group); });
-  if (grouped.bad != ops::kAllInRange) return py::none();
-  Shape shape(updates.shape() + indices.ndim(), updates.shape() + updates.ndim());
+  if (grouped.bad != ops::kAllInRange) return py::make_tuple(grouped.bad, py::none(), py::none());
+  std::vector<py::ssize_t> shape(updates.shape() + indices.ndim(),
+                                 updates.shape() + updates.ndim());
   shape.insert(shape.begin(), grouped.count);
-  py::array values(updates.dtype(), shape);
-  const std::ptrdiff_t row_bytes = cols * std::ptrdiff_t{sizeof(T)};
-  const ops::BagSumArgs<T> sums{
-      .table = {static_cast<const char*>(updates.data()), n, cols, row_bytes},
-      .bags = {.indices = {positions, n, IndexType::kInt64, sizeof(std::int64_t)},
-               .offsets = offsets,
+  py::array sums(updates.dtype(), shape);
+  const ops::BagSumArgs<S> args{
+      .table = {static_cast<const char*>(updates.data()), n, from.cols, from.row_stride},
+      .bags = {.indices = {group.positions, n, IndexType::kInt64, sizeof(std::int64_t)},
+               .offsets = group.offsets,
                .n = grouped.count},
       .weights = nullptr,
       .mean = false,
-      .out = static_cast<char*>(values.mutable_data()),
-      .out_row_stride = row_bytes};
-  if (without_gil([&] { return ops::bag_sum(sums); }) != ops::kAllInRange) return py::none();
-  return py::make_tuple(copy_of(rows, grouped.count), values);
+      .out = static_cast<char*>(sums.mutable_data()),
+      .out_row_stride = from.cols * updates.itemsize()};
+  const std::ptrdiff_t bad = without_gil([&] { return ops::bag_sum(args); });
+  // Not by the constructor that copies: it loses the MemoryError of a copy that fails.
+  py::array_t<std::int64_t> rows(grouped.count);
+  std::copy_n(group.rows, grouped.count, rows.mutable_data());
+  return py::make_tuple(bad, rows, sums);
 }
 
-py::object try_coalesce(py::handle indices, py::handle updates, py::handle num_embeddings) {
-  const auto ids = plain_array(indices, kIntegers), values = plain_array(updates, "f");
-  if (!ids || !values || !PyLong_CheckExact(num_embeddings.ptr())) return py::none();
-  const Shape leading(ids->shape(), ids->shape() + ids->ndim());
-  if (values->ndim() < ids->ndim() || !std::equal(leading.begin(), leading.end(), values->shape()))
-    return py::none();
-  const py::ssize_t n_rows = PyLong_AsSsize_t(num_embeddings.ptr());
-  if (n_rows < 0) {
-    PyErr_Clear();  // of a number that does not fit
-    return py::none();
-  }
-  if (holds<float>(*values)) return coalesce_plain<float>(*ids, *values, n_rows);
-  if (holds<double>(*values)) return coalesce_plain<double>(*ids, *values, n_rows);
-  return py::none();
+py::tuple coalesce(const py::array& indices,
+                   const py::array& updates,
+                   const py::str& storage,
+                   std::ptrdiff_t n_rows) {
+  return in_storage(storage, updates, [&]<class S>(S) -> py::tuple {
+    if constexpr (std::is_same_v<S, Int8Row>) {
+      throw py::type_error("coalesce takes updates that are floats");
+    } else {
+      return coalesce_as<S>(indices, updates, n_rows);
+    }
+  });
 }
 
 }  // namespace
@@ -90,11 +90,12 @@ void register_coalesce(py::module_& module) {
              py::arg("rows"),
              py::arg("positions"),
              py::arg("offsets"));
-  module.def("try_coalesce",
-             &try_coalesce,
+  module.def("coalesce",
+             &coalesce,
              py::arg("indices"),
              py::arg("updates"),
-             py::arg("num_embeddings"));
+             py::arg("storage"),
+             py::arg("n_rows"));
 }
 
 }  // namespace embedrnn::bindings

@@ -7,11 +7,9 @@ namespace embedrnn::bindings {
 
 void register_bag(pybind11::module_& module);
 void register_coalesce(pybind11::module_& module);
-void register_embedding(pybind11::module_& module);
-void register_gru(pybind11::module_& module);
-void register_lstm(pybind11::module_& module);
-void register_recurrence(const pybind11::module_& module);
-void register_rnn(pybind11::module_& module);
+void register_plain(pybind11::module_& module);
+void register_recurrence(pybind11::module_& module);
+void register_rows(pybind11::module_& module);
 void register_runtime(pybind11::module_& module);
 
 }  // namespace embedrnn::bindings

@@ -1,7 +1,10 @@
+// Instruction sets, threads and signals, for Python.
 #include "bindings/arrays.h"
 #include "bindings/module.h"
+#include "runtime/interrupt.h"
 #include "runtime/isa.h"
-#include "runtime/threads.h"
+#include "runtime/quota.h"
+#include "runtime/thread_count.h"
 
 #include <pthread.h>
 #include <unistd.h>
@@ -43,11 +46,13 @@ void define_elementwise(py::module_& module, const char* name, const F& select) 
   module.def(
       name,
       [select](py::array x, py::array out) {
+        const py::ssize_t n = x.size();
         const auto run = [&]<class T>(const kernels::RecurrentKernels<T>& kernels) {
-          select(kernels)(data<const T>(x), x.size(), data<T>(out));
+          select(kernels)(
+              contiguous_data<const T>(x, "x", {n}), n, contiguous_data<T>(out, "out", {n}));
         };
-        const kernels::KernelTable& table = runtime::kernel_table();
-        holds<double>(x) ? run(table.f64) : run(table.f32);
+        const kernels::Registry& registry = runtime::registry();
+        holds<double>(x) ? run(registry.f64) : run(registry.f32);
       },
       py::arg("x"),
       py::arg("out"));
@@ -60,10 +65,11 @@ void register_runtime(py::module_& module) {
   runtime::set_isa_from_environment();
   module.attr("asserts") = kAsserts;
   module.def("isas", &runtime::isas);
-  module.def("get_isa", [] { return runtime::kernel_table().isa; });
+  module.def("get_isa", [] { return runtime::registry().isa; });
   module.def("set_isa", &runtime::set_isa, py::arg("name"));
   module.def("get_num_threads", &runtime::num_threads);
   module.def("set_num_threads", &runtime::set_num_threads, py::arg("n"));
+  module.def("quota_cpus", &runtime::quota_cpus, py::arg("root"));
   define_elementwise(module, "exp", [](const auto& kernels) { return kernels.exp; });
   define_elementwise(module, "sigmoid", [](const auto& kernels) { return kernels.sigmoid; });
   define_elementwise(module, "tanh", [](const auto& kernels) { return kernels.tanh; });

@@ -7,6 +7,11 @@
 namespace embedrnn::kernels {
 namespace {
 
+// The kernels of one kind of cell. The file of the cell defines it; a kind of no file does not
+// compile.
+template <CellKind Kind, class T>
+struct KernelsOf;
+
 // Vectors of a state row.
 template <class T>
 EMBEDRNN_INLINE std::ptrdiff_t unit_vectors(const CellStep<T>& s) {
@@ -23,7 +28,7 @@ EMBEDRNN_INLINE std::ptrdiff_t at(const CellStep<T>& s, std::ptrdiff_t row, std:
 template <class T, int Gates>
 EMBEDRNN_INLINE Vec<T>
 projected(const CellStep<T>& s, std::ptrdiff_t row, std::ptrdiff_t u, std::ptrdiff_t gate) {
-  return load(s.projected + (at(s, row, u) * Gates + gate * kLanes<T>));
+  return load(s.projected[row] + (u * Gates + gate) * kLanes<T>);
 }
 
 // Hands out unit-vector u of the new state of a row.

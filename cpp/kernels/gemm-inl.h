@@ -2,8 +2,8 @@
 // weights, in registers.
 #pragma once
 
+#include "kernels.h"
 #include "simd-inl.h"
-#include "table.h"
 
 namespace embedrnn::kernels {
 namespace {

@@ -37,8 +37,8 @@ void gru_step(const CellStep<T>& s) noexcept {
 // n = tanh(x W_n + b_in + (r h) R_n + b_hn): r of all units comes first, and then a second product.
 template <class T>
 void gru_reset_before_step(const CellStep<T>& s) noexcept {
-  T* const reset_h = s.scratch;
-  T* const update = s.scratch + at(s, s.rows, 0);
+  T* const reset_h = s.workspace;
+  T* const update = s.workspace + at(s, s.rows, 0);
   static_assert(panel_vectors(2) % 2 == 0, "a panel holds r and z of the same units");
   recurrent_product<T, panel_vectors(2)>(
       s,
@@ -73,6 +73,15 @@ void gru_reset_before_step(const CellStep<T>& s) noexcept {
         }
       });
 }
+
+template <class T>
+struct KernelsOf<CellKind::kGru, T> {
+  static constexpr CellKernels<T> kKernels = {.step = gru_step<T>};
+};
+template <class T>
+struct KernelsOf<CellKind::kGruResetBefore, T> {
+  static constexpr CellKernels<T> kKernels = {.step = gru_reset_before_step<T>};
+};
 
 }  // namespace
 }  // namespace embedrnn::kernels

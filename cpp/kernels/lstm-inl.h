@@ -29,5 +29,10 @@ void lstm_step(const CellStep<T>& s) noexcept {
       });
 }
 
+template <class T>
+struct KernelsOf<CellKind::kLstm, T> {
+  static constexpr CellKernels<T> kKernels = {.step = lstm_step<T>};
+};
+
 }  // namespace
 }  // namespace embedrnn::kernels

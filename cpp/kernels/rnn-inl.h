@@ -25,5 +25,14 @@ void rnn_step(const CellStep<T>& s) noexcept {
       });
 }
 
+template <class T>
+struct KernelsOf<CellKind::kRnnTanh, T> {
+  static constexpr CellKernels<T> kKernels = {.step = rnn_step<T, tanh<T>>};
+};
+template <class T>
+struct KernelsOf<CellKind::kRnnRelu, T> {
+  static constexpr CellKernels<T> kKernels = {.step = rnn_step<T, relu<T>>};
+};
+
 }  // namespace
 }  // namespace embedrnn::kernels

@@ -1,8 +1,8 @@
-// What the operations on rows of a table share: which row an index means, and which to fetch ahead.
+// What the operations on rows of a table share: which row an index means, and fetching rows ahead.
 #pragma once
 
+#include "kernels.h"
 #include "simd-inl.h"
-#include "table.h"
 
 namespace embedrnn::kernels {
 namespace {
@@ -44,8 +44,8 @@ resolve_each(const I* indices, std::ptrdiff_t n, std::int64_t n_rows, const Take
   return outside >> 63 == 0;
 }
 
-// The position of the first of n rows that the table has not, or n: another thread may have changed
-// an index since it was found to have none.
+// The position of the first of n rows that the table does not have, or n. There may be none
+// although the loop above found one: another thread may change the indices in between.
 template <class RowAt>
 EMBEDRNN_INLINE std::ptrdiff_t
 first_outside(std::ptrdiff_t n, std::int64_t n_rows, const RowAt& row_at) {
@@ -85,33 +85,16 @@ std::ptrdiff_t resolve(const void* indices,
   return first_outside(n, n_rows, [=](std::ptrdiff_t i) { return rows[i]; });
 }
 
-// A table that stays in L2 needs no prefetching: for narrow rows the prefetches cost more than the
-// copies. Nor does one of up to 4 MB whose rows are summed (7 to 16 % faster without, on Zen 4; a
-// gather was 5 % slower).
-inline constexpr std::ptrdiff_t kResidentBytes = std::ptrdiff_t{1} << 20;
-inline constexpr std::ptrdiff_t kResidentSummedBytes = std::ptrdiff_t{1} << 22;
-// Rows to have under way ahead of the one in hand: so many bytes, and not more than so many rows.
-inline constexpr std::ptrdiff_t kPrefetchBytes = std::ptrdiff_t{1} << 14;
-inline constexpr std::ptrdiff_t kMostRowsAhead = 64;
-inline constexpr std::uintptr_t kCacheLine = 64;
+inline constexpr std::ptrdiff_t kCacheLine = 64;
 
-// How many rows ahead to prefetch; 0: not at all.
-EMBEDRNN_INLINE std::ptrdiff_t
-rows_ahead(std::ptrdiff_t row_bytes, std::int64_t n_rows, std::ptrdiff_t resident_bytes) {
-  if (n_rows * row_bytes <= resident_bytes || row_bytes == 0) return 0;
-  const std::ptrdiff_t rows = kPrefetchBytes / row_bytes;
-  return rows < 4 ? 4 : rows > kMostRowsAhead ? kMostRowsAhead : rows;
-}
-
-// Fetches every line that the bytes touch: a row that starts within a line ends in one more. Into
-// L2: many more misses can be under way there than into L1. Rows of 64 bytes to 1 KB of a table
-// beyond L3 took 0.4 to 0.75 of the time (Zen 4), and none took longer; L2 far ahead and then L1
-// was no better.
+// Fetches every line that the bytes touch, the last one by name: so rows of one width take as many
+// turns wherever they start, which a branch predictor needs. Gathers took 0.77 to 0.98 of the time,
+// sums 0.8 to 1 (Zen 3), that it takes to begin at the start of a line and to fetch into L2 alone.
 EMBEDRNN_INLINE void prefetch(const char* p, std::ptrdiff_t bytes) {
-  constexpr int kIntoL2 = 2;
+  constexpr int kIntoL1 = 3;
   const char* const end = p + bytes;
-  p -= reinterpret_cast<std::uintptr_t>(p) % kCacheLine;
-  for (; p < end; p += kCacheLine) __builtin_prefetch(p, 0, kIntoL2);
+  for (; p < end; p += kCacheLine) __builtin_prefetch(p, 0, kIntoL1);
+  __builtin_prefetch(end - 1, 0, kIntoL1);
 }
 
 }  // namespace

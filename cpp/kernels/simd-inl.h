@@ -83,6 +83,27 @@ EMBEDRNN_INLINE Vec<T> broadcast(T s) {
   return s - Vec<T>{};  // s - 0 keeps the sign of a zero, as s + 0 would not
 }
 
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+EMBEDRNN_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+EMBEDRNN_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+#else
+template <class T>
+EMBEDRNN_INLINE T fma(T a, T b, T c) {
+  return a * b + c;
+}
+#endif
+
+// sum + a * b, rounded once where the ISA can. For vectors the compiler sees to that. A single lane
+// asks by name: GCC takes a chain of such sums apart into sums and products, made side by side.
+template <class T, class V>
+EMBEDRNN_INLINE V multiply_add(T a, V b, V sum) {
+  if constexpr (sizeof(V) == sizeof(T)) {
+    return fma(a, b, sum);
+  } else {
+    return sum + a * b;
+  }
+}
+
 template <class T>
 EMBEDRNN_INLINE IntVec<T> bits(Vec<T> v) {
   return reinterpret_cast<IntVec<T>>(v);

@@ -3,8 +3,8 @@
 // lane at a time of a conversion between its vector types.
 #pragma once
 
+#include "kernels.h"
 #include "simd-inl.h"
-#include "table.h"
 
 namespace embedrnn::kernels {
 namespace {
@@ -22,6 +22,35 @@ EMBEDRNN_INLINE float widen(Float16 v) {
 }
 
 EMBEDRNN_INLINE float widen(BFloat16 v) { return float_of(std::uint32_t{v.bits} << 16); }
+
+// Widens n numbers.
+template <class S>
+EMBEDRNN_INLINE void widen(const S* from, std::ptrdiff_t n, float* __restrict to) {
+  for (std::ptrdiff_t i = 0; i < n; ++i) to[i] = widen(from[i]);
+}
+
+#if defined(__F16C__)
+// Eight numbers by one instruction, of which GCC 12 makes eight if it is given its own conversion.
+EMBEDRNN_INLINE Part<float, 8> widen_eight(const Float16* from) {
+#if defined(__clang__)
+  typedef _Float16 Halves __attribute__((vector_size(16)));
+  Halves halves;
+  __builtin_memcpy(&halves, from, sizeof halves);
+  return __builtin_convertvector(halves, Part<float, 8>);
+#else
+  typedef short Halves __attribute__((vector_size(16)));
+  Halves halves;
+  __builtin_memcpy(&halves, from, sizeof halves);
+  return __builtin_ia32_vcvtph2ps256(halves);
+#endif
+}
+
+EMBEDRNN_INLINE void widen(const Float16* from, std::ptrdiff_t n, float* __restrict to) {
+  const std::ptrdiff_t whole = n / 8 * 8;
+  for (std::ptrdiff_t i = 0; i < whole; i += 8) store_part<8>(to + i, widen_eight(from + i));
+  for (std::ptrdiff_t i = whole; i < n; ++i) to[i] = widen(from[i]);
+}
+#endif
 
 // The sum as an output of the second argument's type: to the nearest, ties to even.
 template <class T>
@@ -60,7 +89,7 @@ struct RowReader {
 
   EMBEDRNN_INLINE const float*
   columns(std::ptrdiff_t at, std::ptrdiff_t n, float* __restrict buffer) const {
-    for (std::ptrdiff_t i = 0; i < n; ++i) buffer[i] = widen(row[at + i]);
+    widen(row + at, n, buffer);
     return buffer;
   }
 };
@@ -112,6 +141,31 @@ template <class T, class O>
 EMBEDRNN_INLINE void write_columns(const T* from, std::ptrdiff_t n, O* to) {
   for (std::ptrdiff_t i = 0; i < n; ++i) to[i] = narrow(from[i], O{});
 }
+
+#if defined(__F16C__)
+// Eight sums by one instruction. It would keep some bits of a NaN: narrow() makes one of them all.
+EMBEDRNN_INLINE void write_eight(const float* from, Float16* to) {
+  typedef std::uint32_t Bits __attribute__((vector_size(32)));
+  const Part<float, 8> sums = load_part<8>(from);
+  const Bits bits = __builtin_bit_cast(Bits, sums);
+  const Bits one = sums == sums ? bits : (bits & 0x80000000u) | 0x7fc00000u;
+  const auto numbers = __builtin_bit_cast(Part<float, 8>, one);
+#if defined(__clang__)
+  typedef _Float16 Halves __attribute__((vector_size(16)));
+  const auto halves = __builtin_convertvector(numbers, Halves);
+#else
+  constexpr int kToNearest = 0;  // whatever the rounding mode of the caller is
+  const auto halves = __builtin_ia32_vcvtps2ph256(numbers, kToNearest);
+#endif
+  __builtin_memcpy(to, &halves, sizeof halves);
+}
+
+EMBEDRNN_INLINE void write_columns(const float* from, std::ptrdiff_t n, Float16* to) {
+  const std::ptrdiff_t whole = n / 8 * 8;
+  for (std::ptrdiff_t i = 0; i < whole; i += 8) write_eight(from + i, to + i);
+  for (std::ptrdiff_t i = whole; i < n; ++i) to[i] = narrow(from[i], Float16{});
+}
+#endif
 
 }  // namespace
 }  // namespace embedrnn::kernels

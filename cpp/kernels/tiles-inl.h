@@ -22,7 +22,7 @@ struct TileSums {
   // Calls body(a sum, its first column) for each vector.
   template <class Body>
   EMBEDRNN_INLINE void each(const Body& body) {
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int v = 0; v < Vectors; ++v)
       body(sum[v], v > 0 && v == Vectors - 1 ? columns() - N : std::ptrdiff_t{v} * N);
   }
@@ -33,7 +33,9 @@ struct TileSums {
     each([=](Part<T, N>& s, std::ptrdiff_t at) { s += load_part<N>(p + at); });
   }
   EMBEDRNN_INLINE void add(T weight, const T* p) {
-    each([=](Part<T, N>& s, std::ptrdiff_t at) { s += weight * load_part<N>(p + at); });
+    each([=](Part<T, N>& s, std::ptrdiff_t at) {
+      s = multiply_add(weight, load_part<N>(p + at), s);
+    });
   }
   EMBEDRNN_INLINE void divide(T by) {
     each([=](Part<T, N>& s, std::ptrdiff_t) { s /= by; });
@@ -56,18 +58,17 @@ EMBEDRNN_INLINE void with_lanes(std::ptrdiff_t n, const Body& body) {
 }
 
 // Calls body(sums, first column) for each tile of the columns; `sums` is of the type that keeps
-// them in registers. Columns fewer than a vector are one tile of narrower ones.
+// them in registers. Tiles are about alike, of at most 12 vectors (8 took 1.16 times as long for
+// rows of 12). Columns fewer than a vector are one tile of narrower ones.
 template <class T, class Body>
 EMBEDRNN_INLINE void for_tiles(std::ptrdiff_t first, std::ptrdiff_t last, const Body& body) {
-  constexpr std::ptrdiff_t kMost = 8, kLane = kLanes<T>;
+  constexpr std::ptrdiff_t kMost = 12, kLane = kLanes<T>;
   if (last - first >= kLane) {
     while (first < last) {
       const std::ptrdiff_t left = last - first, vectors = (left + kLane - 1) / kLane;
-      // A whole vector at least is left for the last tile.
-      const std::ptrdiff_t taken = vectors <= kMost       ? vectors
-                                   : vectors == kMost + 1 ? kMost - 1
-                                                          : kMost;
-      const std::ptrdiff_t n = taken == vectors ? left : taken * kLane;
+      const std::ptrdiff_t tiles = (vectors + kMost - 1) / kMost;
+      const std::ptrdiff_t taken = (vectors + tiles - 1) / tiles;
+      const std::ptrdiff_t n = tiles == 1 ? left : taken * kLane;
       with_constant<kMost>(
           taken, [=](auto count) { body(TileSums<T, kLane, decltype(count)::value>(n), first); });
       first += n;

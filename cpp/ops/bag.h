@@ -17,7 +17,7 @@ struct BagTable {
 // Which items belong to each bag.
 struct Bags {
   IndexView indices;                      // (items)
-  const std::int64_t* offsets = nullptr;  // (n + 1), rising from 0 to items; null: one item a bag
+  const std::int64_t* offsets = nullptr;  // (n + 1), rising from 0 to items
   std::ptrdiff_t n = 0;
 };
 
@@ -44,13 +44,18 @@ template <class S>
 struct BagDotArgs {
   BagTable table;
   Bags bags;
-  const Sum<S>* gradient = nullptr;  // (n, cols)
-  Sum<S>* out = nullptr;             // (items)
+  BagTable gradient;      // (n, cols) of Sum<S>
+  Sum<S>* out = nullptr;  // (items)
 };
 
-// Each returns the position of the first index out of range, and then has written nothing, or
-// kAllInRange. Allocates 8 bytes an item, before the first write. Items are summed in rising order,
-// whatever the number of threads.
+// The position of the first of n offsets that breaks the rule, or kAllInRange: the first is 0, none
+// is less than the one before it, and none is more than the number of items.
+[[nodiscard]] std::ptrdiff_t
+first_bad_offset(const std::int64_t* offsets, std::ptrdiff_t n, std::ptrdiff_t items);
+
+// Each returns kAllInRange, or the position of the first index that is out of range: then the
+// output holds nothing of use, but the target of bag_add is as it was. Allocates 8 bytes an item,
+// before the first write. Items are summed in rising order, whatever the number of threads.
 template <class S>
 [[nodiscard]] std::ptrdiff_t bag_sum(const BagSumArgs<S>& args);
 template <class S>

@@ -1,10 +1,11 @@
+// A radix sort of the indices by the row they name.
 #include "ops/coalesce.h"
 
 #include <array>
 #include <bit>
 #include <utility>
 
-#include "runtime/threads.h"
+#include "runtime/interrupt.h"
 
 namespace embedrnn::ops {
 namespace {
@@ -26,6 +27,16 @@ struct Keys {
   }
 };
 
+// Calls body(i) for each i below n, and looks for a Ctrl-C between blocks of them.
+template <class Body>
+void for_each_below(std::ptrdiff_t n, const Body& body) {
+  for (std::ptrdiff_t first = 0; first < n; first += kBlockOfIndices) {
+    if (first > 0) runtime::checkpoint();
+    const std::ptrdiff_t end = std::min(first + kBlockOfIndices, n);
+    for (std::ptrdiff_t i = first; i < end; ++i) body(i);
+  }
+}
+
 // One pass of a radix sort, stable.
 template <class Key>
 void sort_by_digit(const Key* from, std::ptrdiff_t n, int shift, int bits, Key* to) {
@@ -33,10 +44,10 @@ void sort_by_digit(const Key* from, std::ptrdiff_t n, int shift, int bits, Key* 
   const auto digit = [=](Key key) {
     return static_cast<std::size_t>(key >> shift) & ((std::size_t{1} << bits) - 1);
   };
-  for (std::ptrdiff_t i = 0; i < n; ++i) ++next[digit(from[i])];
+  for_each_below(n, [&](std::ptrdiff_t i) { ++next[digit(from[i])]; });
   std::ptrdiff_t sum = 0;
   for (std::ptrdiff_t& count : next) sum += std::exchange(count, sum);
-  for (std::ptrdiff_t i = 0; i < n; ++i) to[next[digit(from[i])]++] = from[i];
+  for_each_below(n, [&](std::ptrdiff_t i) { to[next[digit(from[i])]++] = from[i]; });
 }
 
 // Returns where the sorted keys are: in `keys` or in `other`. Only the digits in which the rows
@@ -45,12 +56,12 @@ template <class Key>
 const Key* sort_by_row(Key* keys, std::ptrdiff_t n, Key* other) {
   std::int64_t all = 0, before = 0;
   bool rising = true;
-  for (std::ptrdiff_t i = 0; i < n; ++i) {
+  for_each_below(n, [&](std::ptrdiff_t i) {
     const std::int64_t row = Keys<Key>::row(keys[i]);
     all |= row;
     rising &= row >= before;
     before = row;
-  }
+  });
   if (rising) return keys;
   const int row_bits = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(all)));
   const int passes = (row_bits + kDigitBits - 1) / kDigitBits;
@@ -58,7 +69,6 @@ const Key* sort_by_row(Key* keys, std::ptrdiff_t n, Key* other) {
     const int first = row_bits * pass / passes, last = row_bits * (pass + 1) / passes;
     sort_by_digit(keys, n, Keys<Key>::kPositionBits + first, last - first, other);
     std::swap(keys, other);
-    runtime::checkpoint();
   }
   return keys;
 }
@@ -68,14 +78,14 @@ std::ptrdiff_t write_groups(const Key* keys, const GroupArgs& args) {
   std::ptrdiff_t count = 0;
   std::int64_t before = -1;
   args.offsets[0] = 0;
-  for (std::ptrdiff_t i = 0; i < args.indices.n; ++i) {
+  for_each_below(args.indices.n, [&](std::ptrdiff_t i) {
     const std::int64_t row = Keys<Key>::row(keys[i]);
     args.positions[i] = Keys<Key>::position(keys[i]);
     count += row != before;  // no branch: whether a row goes on cannot be foretold
     args.rows[count - 1] = row;
     args.offsets[count] = i + 1;
     before = row;
-  }
+  });
   return count;
 }
 
@@ -83,18 +93,17 @@ template <class Key>
 Grouped group_by(const GroupArgs& args) {
   const std::ptrdiff_t n = args.indices.n;
   const runtime::Scratch scratch(2 * runtime::scratch_bytes<Key>(n));
-  runtime::Carver carver(scratch.data());
+  runtime::Carver carver(scratch);
   Key* const keys = carver.take<Key>(n);
   Key* const other = carver.take<Key>(n);
   const Resolver resolve(args.indices, args.n_rows);
-  const std::ptrdiff_t bad = resolve.first_bad();
-  if (bad != kAllInRange) return {bad, 0};
-  resolve.for_blocks(
+  const std::ptrdiff_t bad = resolve.for_good_blocks(
       0, n, [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
         for (std::ptrdiff_t i = 0; i < count; ++i)
           keys[first + i] = Keys<Key>::make(rows[i], first + i);
         runtime::checkpoint();
       });
+  if (bad != kAllInRange) return {bad, 0};
   return {kAllInRange, write_groups(sort_by_row(keys, n, other), args)};
 }
 

@@ -1,11 +1,11 @@
 // Views that the bindings fill from arrays: a pointer, sizes, and strides in elements unless the
-// name says bytes. Dimension legend: kernels/table.h.
+// name says bytes. Dimension legend: kernels/kernels.h.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/table.h"
+#include "kernels/kernels.h"
 
 namespace embedrnn::ops {
 
@@ -25,18 +25,6 @@ struct MatrixView {
 
   T& operator()(std::ptrdiff_t i, std::ptrdiff_t j) const {
     return data[i * row_stride + j * col_stride];
-  }
-};
-
-// (B, T, width)
-template <class T>
-struct SequenceView {
-  T* data = nullptr;
-  std::ptrdiff_t batch = 0, time = 0, width = 0;
-  std::ptrdiff_t batch_stride = 0, time_stride = 0, col_stride = 0;
-
-  T* row(std::ptrdiff_t b, std::ptrdiff_t t) const {
-    return data + b * batch_stride + t * time_stride;
   }
 };
 

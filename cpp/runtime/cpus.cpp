@@ -1,3 +1,4 @@
+// The affinity of threads and the quota of a container, where the system has them.
 #include "runtime/cpus.h"
 
 #include <algorithm>
@@ -7,6 +8,8 @@
 #include <sched.h>
 #endif
 
+#include "runtime/quota.h"
+
 namespace embedrnn::runtime {
 namespace {
 
@@ -15,14 +18,19 @@ namespace {
 bool cpus_of_caller(cpu_set_t& set) { return sched_getaffinity(0, sizeof set, &set) == 0; }
 #endif
 
-}  // namespace
-
-int usable_cpus() {
+int cpus_to_run_on() {
 #if defined(__linux__)
   cpu_set_t set;
   if (cpus_of_caller(set)) return std::max(1, CPU_COUNT(&set));
 #endif
   return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+}
+
+}  // namespace
+
+int usable_cpus() {
+  static const int quota = quota_cpus("");
+  return quota > 0 ? std::min(quota, cpus_to_run_on()) : cpus_to_run_on();
 }
 
 void WorkerCpus::add(pthread_t worker) {

@@ -10,7 +10,8 @@
 
 namespace embedrnn::runtime {
 
-// How many CPUs the calling thread may run on.
+// How many CPUs the calling thread may use: those that it may run on, but no more than the quota
+// of its container is worth, which is read once.
 int usable_cpus();
 
 // Keeps the workers of a pool off the CPU of its caller. A scheduler may wake a worker where its

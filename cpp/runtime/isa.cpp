@@ -1,3 +1,4 @@
+// What the processor and the operating system can do, and the choice.
 #include "runtime/isa.h"
 
 #include <atomic>
@@ -11,7 +12,7 @@
 namespace embedrnn::runtime {
 namespace {
 
-using kernels::KernelTable;
+using kernels::Registry;
 
 #if defined(__x86_64__)
 
@@ -44,28 +45,28 @@ int x86_level() {
   return has_bits(leaf7, kV4) && has_bits(state, kAvx512State) ? 4 : 3;
 }
 
-std::vector<const KernelTable*> available_tables() {
+std::vector<const Registry*> available() {
   const int level = x86_level();
-  std::vector<const KernelTable*> tables;
-  if (level >= 4) tables.push_back(&kernels::avx512_table);
-  if (level >= 3) tables.push_back(&kernels::avx2_table);
-  tables.push_back(&kernels::baseline_table);
-  return tables;
+  std::vector<const Registry*> found;
+  if (level >= 4) found.push_back(&kernels::avx512_kernels);
+  if (level >= 3) found.push_back(&kernels::avx2_kernels);
+  found.push_back(&kernels::baseline_kernels);
+  return found;
 }
 
 #elif defined(__aarch64__)
 
-std::vector<const KernelTable*> available_tables() { return {&kernels::neon_table}; }
+std::vector<const Registry*> available() { return {&kernels::neon_kernels}; }
 
 #else
 
-std::vector<const KernelTable*> available_tables() { return {&kernels::baseline_table}; }
+std::vector<const Registry*> available() { return {&kernels::baseline_kernels}; }
 
 #endif
 
-std::atomic<const KernelTable*>& current() {
-  static std::atomic<const KernelTable*> table{available_tables().front()};
-  return table;
+std::atomic<const Registry*>& current() {
+  static std::atomic<const Registry*> registry{available().front()};
+  return registry;
 }
 
 std::string joined(const std::vector<std::string>& names) {
@@ -78,16 +79,16 @@ std::string joined(const std::vector<std::string>& names) {
 
 std::vector<std::string> isas() {
   std::vector<std::string> names;
-  for (const KernelTable* table : available_tables()) names.emplace_back(table->isa);
+  for (const Registry* each : available()) names.emplace_back(each->isa);
   return names;
 }
 
-const kernels::KernelTable& kernel_table() { return *current().load(std::memory_order_relaxed); }
+const kernels::Registry& registry() { return *current().load(std::memory_order_relaxed); }
 
 void set_isa(std::string_view name) {
-  for (const KernelTable* table : available_tables()) {
-    if (name == table->isa) {
-      current().store(table, std::memory_order_relaxed);
+  for (const Registry* each : available()) {
+    if (name == each->isa) {
+      current().store(each, std::memory_order_relaxed);
       return;
     }
   }

@@ -6,15 +6,15 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/table.h"
+#include "kernels/kernels.h"
 
 namespace embedrnn::runtime {
 
 // The ISAs this machine can run, best first.
 std::vector<std::string> isas();
 
-// The table in use. Whoever runs kernels takes it once, so that a call never mixes two.
-const kernels::KernelTable& kernel_table();
+// The kernels in use. Whoever runs kernels takes it once, so that a call never mixes two.
+const kernels::Registry& registry();
 
 // Throws std::invalid_argument if the name is unknown or this machine lacks the ISA.
 void set_isa(std::string_view name);

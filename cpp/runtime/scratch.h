@@ -41,6 +41,29 @@ class Scratch {
   std::size_t bytes_;
 };
 
+// Hands out consecutive pieces of memory, null for those that it has no room for: so one function
+// lists the pieces of a scratch, whether they are placed or only measured.
+class Carver {
+ public:
+  Carver() = default;
+  Carver(std::byte* memory, std::size_t bytes) : memory_(memory), bytes_(bytes) {}
+  explicit Carver(const Scratch& scratch) : Carver(scratch.data(), scratch.bytes()) {}
+
+  template <class T>
+  T* take(std::ptrdiff_t rows, std::ptrdiff_t cols = 1) {
+    const std::size_t first = used_;
+    used_ += scratch_bytes<T>(rows, cols);
+    return used_ <= bytes_ ? reinterpret_cast<T*>(memory_ + first) : nullptr;
+  }
+
+  std::size_t used() const { return used_; }
+  bool had_room() const { return used_ <= bytes_; }
+
+ private:
+  std::byte* memory_ = nullptr;
+  std::size_t bytes_ = 0, used_ = 0;
+};
+
 // A scratch kept from call to call, so that only the first allocates, or one that needs more. A
 // call that finds it taken by another thread has a scratch of its own.
 class KeptScratch {
@@ -49,33 +72,24 @@ class KeptScratch {
   KeptScratch(KeptScratch&& other) noexcept : kept_(other.kept_.exchange(nullptr)) {}
   ~KeptScratch() { delete kept_.load(); }
 
-  // Calls use(data) with at least so many bytes.
-  template <class Use>
-  void with(std::size_t bytes, const Use& use) {
+  // Calls use() with the pieces that place(carver) takes in their places; `place` may be called
+  // twice, first for the memory that there is.
+  template <class Place, class Use>
+  void with(const Place& place, const Use& use) {
     std::unique_ptr<Scratch> scratch(kept_.exchange(nullptr));
-    if (!scratch || scratch->bytes() < bytes) scratch = std::make_unique<Scratch>(bytes);
-    use(scratch->data());
+    Carver carver = scratch ? Carver(*scratch) : Carver();
+    place(carver);
+    if (!scratch || !carver.had_room()) {
+      scratch = std::make_unique<Scratch>(carver.used());
+      carver = Carver(*scratch);
+      place(carver);
+    }
+    use();
     delete kept_.exchange(scratch.release());
   }
 
  private:
   std::atomic<Scratch*> kept_{nullptr};
-};
-
-// Hands out consecutive pieces of a scratch.
-class Carver {
- public:
-  explicit Carver(std::byte* at) : at_(at) {}
-
-  template <class T>
-  T* take(std::ptrdiff_t rows, std::ptrdiff_t cols = 1) {
-    T* piece = reinterpret_cast<T*>(at_);
-    at_ += scratch_bytes<T>(rows, cols);
-    return piece;
-  }
-
- private:
-  std::byte* at_;
 };
 
 }  // namespace embedrnn::runtime

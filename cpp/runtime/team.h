@@ -2,21 +2,32 @@
 //
 // The leader opens a stretch of steps for those who are there by then, and works alone until
 // somebody comes: a worker that wakes late, or never, holds nobody up. Within a stretch each waits
-// for all others behind every step; where they wait too long too often, because something else has
-// their CPUs, the leader goes on alone. An exception of one ends the work of all.
+// for all others behind every step. A leader that waits for half of its time, because something
+// else has the CPUs of the others, sends them away behind the step after, and goes on alone: two
+// threads that wait so long take as long as one. For a while nobody forms a team then. An exception
+// of one ends the work of all.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 namespace embedrnn::runtime {
 
 class Team {
  public:
-  // Allocates.
-  explicit Team(int most) : places_(static_cast<std::size_t>(most)) {}
+  using Clock = std::chrono::steady_clock;
+
+  // Of so many at most, whose leader waits for so long, beside half of its time. Allocates.
+  Team(int most, Clock::duration patience)
+      : patience_(patience), places_(static_cast<std::size_t>(most)) {}
+
+  // The most members that are of use: as many as there are CPUs to use, or 1 where a team has
+  // waited too long just now.
+  static int most_of_use();
 
   // The leader: opens a stretch, which everyone sees after all that was written before. Returns how
   // many take part, the leader included, whose rank is 0.
@@ -36,8 +47,10 @@ class Team {
   }
 
   // Behind a step, whose number rises by one each time: waits until all of the stretch are there.
-  // False if the work was given up.
-  bool arrive(int rank, int size, std::ptrdiff_t step);
+  // Returns how many take the next step, the caller included: as many, the leader alone, or nobody,
+  // if the leader has sent the caller away or the work was given up. All that was written in the
+  // step is seen by who goes on.
+  int arrive(int rank, int size, std::ptrdiff_t step);
 
   // To be called by whoever leaves with an exception, so that nobody waits for it.
   void give_up() { given_up_.store(true, std::memory_order_release); }
@@ -49,11 +62,22 @@ class Team {
 
   // Waits for another stretch than this; its size, or 0 at the end.
   int next(std::uint64_t& stretch);
+  // The leader: sends the others away, for good.
+  void dissolve();
+  // The leader: has waited for longer than the spinning takes.
+  void count(Clock::duration waited);
+
+  // The leader's.
+  const Clock::duration patience_;
+  const Clock::time_point start_ = Clock::now();
+  Clock::duration waited_{0};
+  bool is_tired_ = false, is_dissolved_ = false;
 
   std::vector<Place> places_;
   std::atomic<int> joined_{0};
   std::atomic<std::uint64_t> stretch_{0};  // its number, and in the low bits its size
-  std::atomic<int> stalls_{0};             // waits that outlasted the spinning
+  // The last step that is taken together: the leader sets it before it arrives behind that step.
+  std::atomic<std::ptrdiff_t> last_step_{std::numeric_limits<std::ptrdiff_t>::max()};
   std::atomic<bool> given_up_{false};
 };
 

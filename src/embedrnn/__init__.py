@@ -3,12 +3,14 @@
 from embedrnn import convert
 from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_vjp
 from embedrnn.coalesce import RowGrad, coalesce
-from embedrnn.embedding import gather, scatter_add
 from embedrnn.gru import gru_forward
 from embedrnn.layers import GRU, LSTM, RNN, Embedding, EmbeddingBag
 from embedrnn.lstm import lstm_forward
+from embedrnn.packed import Packed
+from embedrnn.padding import pad, unpad
 from embedrnn.quantized import QuantizedRows, quantize_rows
 from embedrnn.rnn import rnn_forward
+from embedrnn.rows import gather, scatter_add
 from embedrnn.runtime import config, get_num_threads, set_num_threads, use_backend
 from embedrnn.version import __version__
 
@@ -19,6 +21,7 @@ __all__ = [
     "BagGrads",
     "Embedding",
     "EmbeddingBag",
+    "Packed",
     "QuantizedRows",
     "RowGrad",
     "__version__",
@@ -31,10 +34,12 @@ __all__ = [
     "get_num_threads",
     "gru_forward",
     "lstm_forward",
+    "pad",
     "quantize_rows",
     "rnn_forward",
     "scatter_add",
     "set_num_threads",
+    "unpad",
     "use_backend",
 ]
 

@@ -5,17 +5,180 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from embedrnn import _numpy
+from embedrnn._storage import Storage
+
+_Array = npt.NDArray[Any]
+_Indices = npt.NDArray[np.integer[Any]]
+_Positions = npt.NDArray[np.int64]
+
+
+class PackedCell(Protocol):
+    """A recurrent cell with weights of its own: see the NumPy one for what it does."""
+
+    def forward(
+        self,
+        x: _Array,
+        lengths: _Positions | None,
+        row_starts: _Positions | None,
+        step_starts: _Positions | None,
+        initial: tuple[_Array | None, ...],
+        reverse: bool,
+        output: _Array | None,
+        last: tuple[_Array, ...],
+        at: int,
+    ) -> None: ...
+    def step(
+        self,
+        x_t: _Array,
+        states: tuple[_Array | None, ...],
+        new_states: tuple[_Array, ...],
+        at: int,
+    ) -> None: ...
+
+
+class Backend(Protocol):
+    """What both backends do; their arguments have been checked.
+
+    Functions on rows return -1, or the position of the first index out of range: then a target or
+    an old output is as it was, and a new output holds nothing of use.
+    """
+
+    @property
+    def asserts(self) -> bool: ...
+    def isas(self) -> list[str]: ...
+    def get_isa(self) -> str | None: ...
+    def get_num_threads(self) -> int: ...
+    def set_num_threads(self, n: int) -> None: ...
+    def first_out_of_range(self, indices: _Indices, n_rows: int) -> int: ...
+    def gather(
+        self,
+        weight: _Array,
+        storage: Storage | None,
+        indices: _Indices,
+        mode: str,
+        out: _Array,
+        old_out: bool,
+    ) -> int: ...
+    def scatter_add(self, target: _Array, indices: _Indices, updates: _Array) -> int: ...
+    def coalesce(
+        self, indices: _Indices, updates: _Array, storage: Storage, n_rows: int
+    ) -> tuple[int, _Positions, _Array]: ...
+    def group_rows(
+        self,
+        indices: _Indices,
+        n_rows: int,
+        rows: _Positions,
+        positions: _Positions,
+        offsets: _Positions,
+    ) -> tuple[int, int]: ...
+    def first_bad_offset(self, offsets: _Positions, items: int) -> int: ...
+    def bag_sum(
+        self,
+        weight: _Array,
+        storage: Storage,
+        indices: _Indices,
+        offsets: _Positions,
+        per_sample_weights: _Array | None,
+        mean: bool,
+        out: _Array,
+    ) -> int: ...
+    def bag_max(
+        self,
+        weight: _Array,
+        storage: Storage,
+        indices: _Indices,
+        offsets: _Positions,
+        out: _Array,
+        winners: _Positions | None,
+    ) -> int: ...
+    def bag_dot(
+        self,
+        weight: _Array,
+        storage: Storage,
+        indices: _Indices,
+        offsets: _Positions,
+        gradient: _Array,
+        out: _Array,
+    ) -> int: ...
+    def bag_add(
+        self,
+        updates: _Array,
+        indices: _Indices,
+        offsets: _Positions,
+        rows: _Positions,
+        target: _Array,
+        storage: Storage,
+    ) -> None: ...
+    def pack(
+        self,
+        cell: str,
+        weight_ih: _Array,
+        weight_hh: _Array,
+        bias_ih: _Array | None,
+        bias_hh: _Array | None,
+    ) -> PackedCell: ...
+
+
+class Recogniser(Protocol):
+    """What the compiled module knows at a glance: calls on rows that need no check.
+
+    None and False stand for a call that has to be looked at.
+    """
+
+    def plain_gather(self, weight: Any, indices: Any, out: Any, mode: Any) -> _Array | None:
+        """Return the rows to fill."""
+
+    def plain_scatter_add(self, target: Any, indices: Any, updates: Any) -> bool: ...
+    def plain_bag(
+        self,
+        weight: Any,
+        int8_rows: bool,
+        indices: Any,
+        offsets: Any,
+        lengths: Any,
+        mode: Any,
+        per_sample_weights: Any,
+        include_last_offset: Any,
+    ) -> tuple[Storage, _Positions, _Array] | None:
+        """Return the storage of the table, the offsets with the last one, and the bags to fill."""
+
+    def plain_coalesce(self, indices: Any, updates: Any, num_embeddings: Any) -> Storage | None:
+        """Return the storage of the updates."""
+
+
+class _Core(Backend, Recogniser, Protocol):
+    """The compiled module."""
+
+
+class _NothingIsPlain:
+    """The recogniser where nothing is compiled: every call is checked."""
+
+    def plain_gather(self, *_: Any) -> None: ...
+    def plain_scatter_add(self, *_: Any) -> bool:
+        return False
+
+    def plain_bag(self, *_: Any) -> None: ...
+    def plain_coalesce(self, *_: Any) -> None: ...
+
+
+if TYPE_CHECKING:
+    from embedrnn import _core as _core_stub
+
+    _both: tuple[Backend, Backend] = (_numpy, _core_stub)
 
 _CORE = "embedrnn._core"
 
 
-def _load_core() -> ModuleType | None:
+def _load_core() -> _Core | None:
     """Import the compiled module; None only if there is none. Any other failure is raised."""
     try:
-        return importlib.import_module(_CORE)
+        return cast("_Core", importlib.import_module(_CORE))
     except ModuleNotFoundError as error:
         if error.name != _CORE:
             raise
@@ -24,24 +187,34 @@ def _load_core() -> ModuleType | None:
 
 _core = _load_core()
 
+# These stand in for the checks, whatever the backend.
+_recogniser: Recogniser = _core or _NothingIsPlain()
+plain_gather = _recogniser.plain_gather
+plain_scatter_add = _recogniser.plain_scatter_add
+plain_bag = _recogniser.plain_bag
+plain_coalesce = _recogniser.plain_coalesce
 
-def module(name: str, asked_by: str = "backend") -> ModuleType:
+
+def module(name: str, asked_by: str = "backend") -> Backend:
     """Return the module of a backend by its name, "native" or "numpy"."""
-    if name == "numpy":
+    known: object = name
+    if not isinstance(known, str) or known not in {"native", "numpy"}:
+        got = repr(known) if isinstance(known, str) else type(known).__name__
+        raise ValueError(f"{asked_by} must be 'native' or 'numpy', got {got}")
+    if known == "numpy":
         return _numpy
-    if name != "native":
-        raise ValueError(f"{asked_by} must be 'native' or 'numpy', got {name!r}")
     if _core is None:
         raise ImportError("the native backend was asked for, but embedrnn._core is not installed")
     return _core
 
 
-def _default() -> ModuleType:
+def _default() -> Backend:
     name = os.environ.get("EMBEDRNN_BACKEND")
     return module(name, "EMBEDRNN_BACKEND") if name else _core or _numpy
 
 
-_selected = ContextVar("embedrnn_backend", default=_default())  # noqa: B039 (nobody changes a module)
+_DEFAULT = _default()
+_selected: ContextVar[Backend] = ContextVar("embedrnn_backend", default=_DEFAULT)
 
 current = _selected.get
 

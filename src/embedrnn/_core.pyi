@@ -3,6 +3,8 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
+from embedrnn._storage import Storage
+
 _Array: TypeAlias = npt.NDArray[Any]
 _Indices: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -14,19 +16,36 @@ def get_isa() -> str: ...
 def set_isa(name: str) -> None: ...
 def get_num_threads() -> int: ...
 def set_num_threads(n: int) -> None: ...
+def quota_cpus(root: str) -> int: ...
 def exp(x: _Array, out: _Array) -> None: ...
 def sigmoid(x: _Array, out: _Array) -> None: ...
 def tanh(x: _Array, out: _Array) -> None: ...
-def gather(weight: _Array, indices: _Indices, out: _Array, mode: str) -> int: ...
+def plain_gather(weight: Any, indices: Any, out: Any, mode: Any) -> _Array | None: ...
+def plain_scatter_add(target: Any, indices: Any, updates: Any) -> bool: ...
+def plain_bag(
+    weight: Any,
+    int8_rows: bool,
+    indices: Any,
+    offsets: Any,
+    lengths: Any,
+    mode: Any,
+    per_sample_weights: Any,
+    include_last_offset: Any,
+) -> tuple[Storage, npt.NDArray[np.int64], _Array] | None: ...
+def plain_coalesce(indices: Any, updates: Any, num_embeddings: Any) -> Storage | None: ...
+def first_out_of_range(indices: _Indices, n_rows: int) -> int: ...
+def gather(
+    weight: _Array,
+    storage: Storage | None,
+    indices: _Indices,
+    mode: str,
+    out: _Array,
+    old_out: bool,
+) -> int: ...
 def scatter_add(target: _Array, indices: _Indices, updates: _Array) -> int: ...
-def try_gather(weight: Any, indices: Any, out: Any, mode: Any) -> _Array | None: ...
-def try_scatter_add(target: Any, indices: Any, updates: Any) -> bool: ...
-def try_coalesce(
-    indices: Any, updates: Any, num_embeddings: Any
-) -> tuple[npt.NDArray[np.int64], _Array] | None: ...
-def try_embedding_bag(
-    weight: Any, quantized: bool, indices: Any, offsets: Any, mode: Any
-) -> _Array | None: ...
+def coalesce(
+    indices: _Indices, updates: _Array, storage: Storage, n_rows: int
+) -> tuple[int, npt.NDArray[np.int64], _Array]: ...
 def group_rows(
     indices: _Indices,
     n_rows: int,
@@ -34,25 +53,29 @@ def group_rows(
     positions: npt.NDArray[np.int64],
     offsets: npt.NDArray[np.int64],
 ) -> tuple[int, int]: ...
+def first_bad_offset(offsets: npt.NDArray[np.int64], items: int) -> int: ...
 def bag_sum(
     weight: _Array,
+    storage: Storage,
     indices: _Indices,
-    offsets: npt.NDArray[np.int64] | None,
+    offsets: npt.NDArray[np.int64],
     per_sample_weights: _Array | None,
     mean: bool,
     out: _Array,
 ) -> int: ...
 def bag_max(
     weight: _Array,
+    storage: Storage,
     indices: _Indices,
-    offsets: npt.NDArray[np.int64] | None,
+    offsets: npt.NDArray[np.int64],
     out: _Array,
     winners: npt.NDArray[np.int64] | None,
 ) -> int: ...
 def bag_dot(
     weight: _Array,
+    storage: Storage,
     indices: _Indices,
-    offsets: npt.NDArray[np.int64] | None,
+    offsets: npt.NDArray[np.int64],
     gradient: _Array,
     out: _Array,
 ) -> int: ...
@@ -62,39 +85,35 @@ def bag_add(
     offsets: npt.NDArray[np.int64],
     rows: npt.NDArray[np.int64],
     target: _Array,
+    storage: Storage,
 ) -> None: ...
-def pack_rnn(
+def pack(
+    cell: str,
     weight_ih: _Array,
     weight_hh: _Array,
     bias_ih: _Array | None,
     bias_hh: _Array | None,
-    nonlinearity: str,
-) -> PackedCell: ...
-def pack_gru(
-    weight_ih: _Array,
-    weight_hh: _Array,
-    bias_ih: _Array | None,
-    bias_hh: _Array | None,
-    reset_after: bool,
-) -> PackedCell: ...
-def pack_lstm(
-    weight_ih: _Array, weight_hh: _Array, bias_ih: _Array | None, bias_hh: _Array | None
 ) -> PackedCell: ...
 
 @final
 class PackedCell:
-    def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # a TypeError: pack_* make them
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # a TypeError: pack makes them
     def forward(
         self,
         x: _Array,
         lengths: npt.NDArray[np.int64] | None,
-        h_0: _Array | None,
-        c_0: _Array | None,
+        row_starts: npt.NDArray[np.int64] | None,
+        step_starts: npt.NDArray[np.int64] | None,
+        initial: tuple[_Array | None, ...],
         reverse: bool,
-        output: _Array,
-        h_n: _Array,
-        c_n: _Array | None,
+        output: _Array | None,
+        last: tuple[_Array, ...],
+        at: int,
     ) -> None: ...
     def step(
-        self, x_t: _Array, h: _Array, c: _Array | None, h_out: _Array, c_out: _Array | None
+        self,
+        x_t: _Array,
+        states: tuple[_Array | None, ...],
+        new_states: tuple[_Array, ...],
+        at: int,
     ) -> None: ...

@@ -6,18 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn._backend import current
-from embedrnn._check.embedding import Indices
+from embedrnn._check.rows import Indices, index_error
 
 Positions = npt.NDArray[np.int64]
 
 
 class Groups(NamedTuple):
-    """Distinct rows, rising; row i is named at positions[offsets[i]:offsets[i + 1]].
+    """Distinct rows, rising; row i is named at positions[offsets[i]:offsets[i + 1]]."""
 
-    If an index is out of range, `bad` is the position of the first, else -1.
-    """
-
-    bad: int
     rows: Positions
     positions: Positions
     offsets: Positions
@@ -35,9 +31,14 @@ class Groups(NamedTuple):
         return inverse
 
 
-def group(indices: Indices, n_rows: int) -> Groups:
-    """Sort flat indices by the row they name."""
+def group(indices: Indices, n_rows: int, table: str) -> Groups:
+    """Sort the flat positions of indices by the row of the table that they name.
+
+    Raises IndexError, with the name of the table, if it has not so many rows.
+    """
     rows, positions = np.empty((2, indices.size), np.int64)
     offsets = np.empty(indices.size + 1, np.int64)
-    bad, count = current().group_rows(indices, n_rows, rows, positions, offsets)
-    return Groups(bad, rows[:count], positions, offsets[: count + 1])
+    bad, count = current().group_rows(indices.reshape(-1), n_rows, rows, positions, offsets)
+    if bad >= 0:
+        raise index_error(indices, bad, table, n_rows)
+    return Groups(rows[:count], positions, offsets[: count + 1])

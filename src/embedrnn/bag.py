@@ -1,27 +1,35 @@
 """Bags of rows: what PyTorch calls EmbeddingBag."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
-from embedrnn._backend import current
+from embedrnn._backend import current, plain_bag
+from embedrnn._bag_norms import Norms, is_normalised, normalised, through_norms
 from embedrnn._check.bag import Bag
+from embedrnn._docs import TABLE, documented
 from embedrnn._grouping import group
-from embedrnn.coalesce import RowGrad
-from embedrnn.embedding import scatter_add
+from embedrnn._quiet import quiet
+from embedrnn._storage import Storage
+from embedrnn.coalesce import RowGrad, rounded
 from embedrnn.quantized import QuantizedRows
+from embedrnn.rows import gather, scatter_add
+
+_Positions = npt.NDArray[np.int64]
+_Weights = npt.NDArray[Any] | None
 
 
+@documented(TABLE)
 def embedding_bag(
     weight: npt.ArrayLike | QuantizedRows,
     indices: npt.ArrayLike,
     offsets: npt.ArrayLike | None = None,
     *,
     lengths: npt.ArrayLike | None = None,
-    mode: Literal["sum", "mean", "max"] = "sum",
+    mode: Literal["sum", "mean", "sqrtn", "max"] = "sum",
     per_sample_weights: npt.ArrayLike | None = None,
     padding_idx: int | None = None,
     include_last_offset: bool = False,
@@ -33,21 +41,17 @@ def embedding_bag(
     weight : array_like, shape (V, D), or QuantizedRows
         The table: float32, float64, float16 or bfloat16 (of ml_dtypes), or int8 rows made by
         `quantize_rows`.
-    indices : array_like of any integer dtype, shape (N,) or (B, L)
-        The rows of all bags, one bag after another; of two axes, each row is a bag. Negative ones
-        count from the end.
-    offsets : array_like of any integer dtype, shape (B,), optional
-        For 1-d indices: where each bag begins. The first is 0, none is less than the one before.
-    lengths : array_like of any integer dtype, shape (B,), optional
-        In place of offsets: how many indices each bag has.
-    mode : {"sum", "mean", "max"}
-        What to make of the rows of a bag. The mean is the sum over the number of rows.
+    {indices, offsets, lengths}
+    mode : {"sum", "mean", "sqrtn", "max"}
+        What to make of the rows of a bag. The mean is the sum over the number of rows, or over the
+        sum of the weights; "sqrtn" the sum over the root of the number of rows, or of the sum of
+        the squares of the weights. A bag gives 0 where it would be divided by 0.
     per_sample_weights : array_like, shape of `indices`, dtype of `weight`, optional
-        What to multiply each row with; for sums only. float32 for QuantizedRows.
+        What to multiply each row with; not for a maximum. float32 for QuantizedRows. Where
+        `indices` are sequences: sequences of the same lengths.
     padding_idx : int, optional
         A row to leave out wherever it is named; it does not count in the mean.
-    include_last_offset : bool
-        Whether `offsets`, of shape (B + 1,), ends with the number of indices.
+    {include_last_offset}
 
     Returns
     -------
@@ -62,17 +66,20 @@ def embedding_bag(
         If a dtype is another.
     ValueError
         If shapes do not fit; if offsets do not begin with 0, fall or go past the end; if lengths do
-        not sum to the number of indices; if weights are given for another mode than the sum.
+        not sum to the number of indices; if offsets or lengths come with sequences, or one of
+        those, or a number in them, is null; if weights are given for a maximum.
 
     Notes
     -----
     The definition is that of `torch.nn.functional.embedding_bag` [1]_, but that bad offsets are
-    refused and a NaN is the maximum wherever it stands in a bag, as in NumPy. Items are summed in
-    their order at any number of threads.
+    refused and a NaN is the maximum wherever it stands in a bag, as in NumPy. The weighted mean and
+    "sqrtn" are the combiners of `tf.nn.embedding_lookup_sparse` [2]_: weights are divided before
+    rows are summed. Items are summed in their order at any number of threads.
 
     References
     ----------
     .. [1] https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding_bag.html
+    .. [2] https://www.tensorflow.org/api_docs/python/tf/nn/embedding_lookup_sparse
 
     Examples
     --------
@@ -81,17 +88,30 @@ def embedding_bag(
     >>> er.embedding_bag(table, [0, 2, 1], offsets=[0, 2])
     array([[6., 8.],
            [3., 4.]])
+    >>> er.embedding_bag(table, [[0, 2], [1]])
+    array([[6., 8.],
+           [3., 4.]])
     """
-    if lengths is per_sample_weights is padding_idx is None and not include_last_offset:
-        quantized = isinstance(weight, QuantizedRows)
-        table = weight.rows if isinstance(weight, QuantizedRows) else weight
-        bags = current().try_embedding_bag(table, quantized, indices, offsets, mode)
-        if bags is not None:
-            return cast("npt.NDArray[Any]", bags)
+    if padding_idx is None:
+        int8_rows = isinstance(weight, QuantizedRows)
+        table: Any = weight.rows if isinstance(weight, QuantizedRows) else weight
+        ids: Any = indices
+        weights: Any = per_sample_weights
+        plain = plain_bag(
+            table, int8_rows, ids, offsets, lengths, mode, weights, include_last_offset
+        )
+        if plain is not None:
+            storage, bounds, out = plain
+            bad = _fill(out, mode, table, storage, ids, bounds, weights)
+            if bad >= 0:
+                raise _check.index_error(ids, bad, "weight", len(table))
+            return out
     call = _call(
         weight, indices, offsets, lengths, mode, per_sample_weights, padding_idx,
         include_last_offset,
     )  # fmt: skip
+    if is_normalised(mode, per_sample_weights):
+        return _forward(normalised(call, mode)[0], "sum")
     return _forward(call, mode)
 
 
@@ -103,7 +123,7 @@ class BagGrads(NamedTuple):
     weight : RowGrad or ndarray
         Of the table: its distinct rows, or the array they were added to.
     per_sample_weights : ndarray, shape of the weights, or None
-        None if there were no weights.
+        None if there were no weights; of sequences one after another, shape (N,).
 
     Examples
     --------
@@ -129,7 +149,7 @@ def embedding_bag_vjp(
     offsets: npt.ArrayLike | None = None,
     *,
     lengths: npt.ArrayLike | None = None,
-    mode: Literal["sum", "mean", "max"] = "sum",
+    mode: Literal["sum", "mean", "sqrtn", "max"] = "sum",
     per_sample_weights: npt.ArrayLike | None = None,
     padding_idx: int | None = None,
     include_last_offset: bool = False,
@@ -139,9 +159,10 @@ def embedding_bag_vjp(
     Parameters
     ----------
     weight : array_like, shape (V, D)
-        Not QuantizedRows, which have no gradient. It and the indices are read again by `backward`.
+        Not QuantizedRows, which have no gradient. The gradient of `per_sample_weights` reads its
+        rows again: with those, it must hold the same numbers until `backward` has been called.
     indices, offsets, lengths, mode, per_sample_weights, padding_idx, include_last_offset
-        As in `embedding_bag`.
+        As in `embedding_bag`. What `backward` needs of them is copied: they may change meanwhile.
 
     Returns
     -------
@@ -149,8 +170,9 @@ def embedding_bag_vjp(
         What `embedding_bag` returns.
     backward : callable
         ``backward(grad_output, *, into=None)`` takes the gradient of `output`, of its shape and
-        dtype, and returns `BagGrads`: for the table as a `RowGrad` without the padding row or, if
-        `into` is an array of the shape of `weight`, added to that; and for the weights.
+        dtype; that of halves may be float32. It returns `BagGrads`: for the table as a `RowGrad`
+        without the padding row or, if `into` is an array of the shape of `weight`, added to that;
+        and for the weights.
 
     Raises
     ------
@@ -176,86 +198,149 @@ def embedding_bag_vjp(
     RowGrad(indices=array([0, 2]), values=array([[0.5, 0.5],
            [1.5, 1.5]]))
     """
-    if isinstance(weight, QuantizedRows):
-        raise TypeError("weight must be an array: QuantizedRows have no gradient")
-    call = _call(
-        weight, indices, offsets, lengths, mode, per_sample_weights, padding_idx,
-        include_last_offset,
+    output, sums = bag_vjp_in_sums(
+        weight, indices, offsets, lengths=lengths, mode=mode,
+        per_sample_weights=per_sample_weights, padding_idx=padding_idx,
+        include_last_offset=include_last_offset,
     )  # fmt: skip
 
     def backward(grad_output: npt.ArrayLike, *, into: npt.NDArray[Any] | None = None) -> BagGrads:
-        gradient = _check.bag_gradient(grad_output, call)
-        grad = _max_grad(call, gradient) if mode == "max" else _sum_grad(call, gradient, mode)
-        of_weights = _weights_grad(call, gradient)
+        if into is not None:
+            _check.bag_into(into, np.shape(weight), output.dtype)
+        grad, of_weights = sums(grad_output)
         if into is None:
-            return BagGrads(grad, of_weights)
-        _check.require_shape("into", into, np.shape(weight))
+            return BagGrads(rounded(grad, output.dtype), of_weights)
         return BagGrads(scatter_add(into, grad.indices, grad.values), of_weights)
 
-    return _forward(call, mode), backward
+    return output, backward
 
 
-def _call(weight: Any, *arguments: Any) -> Bag:
-    """Check the arguments of `embedding_bag`, those behind the table in its order."""
+def bag_vjp_in_sums(
+    weight: npt.ArrayLike,
+    indices: npt.ArrayLike,
+    offsets: npt.ArrayLike | None,
+    *,
+    lengths: npt.ArrayLike | None,
+    mode: str,
+    per_sample_weights: npt.ArrayLike | None,
+    padding_idx: int | None,
+    include_last_offset: bool,
+) -> tuple[npt.NDArray[Any], Callable[[npt.ArrayLike], tuple[RowGrad, _Weights]]]:
+    """Do as `embedding_bag_vjp`, with the gradient of the table in what it is summed in."""
     if isinstance(weight, QuantizedRows):
-        return _check.bag(weight.rows, weight.shape, weight.dtype, *arguments)
-    table = _check.bag_table(weight)
-    return _check.bag(table, table.shape, table.dtype, *arguments)
+        raise TypeError("weight must be an array: QuantizedRows have no gradient")
+    ids, lengths, weights = _check.bags(indices, offsets, lengths, per_sample_weights)
+    call = _call(
+        weight, ids.copy(), offsets, lengths, mode,
+        None if weights is None else _check.own_copy("per_sample_weights", weights), padding_idx,
+        include_last_offset,
+    )  # fmt: skip
+    winners = np.empty(call.out.shape, np.int64) if mode == "max" else None
+    norms = None
+    if is_normalised(mode, weights):
+        call, norms = normalised(call, mode)
+        mode = "sum"
+
+    def backward(grad_output: npt.ArrayLike) -> tuple[RowGrad, _Weights]:
+        gradient = _check.bag_gradient(grad_output, call)
+        if winners is None:
+            grad = _sum_grad(call, gradient, mode)
+        else:
+            grad = _max_grad(call, gradient, winners)
+        return grad, None if weights is None else _weights_grad(call, gradient, norms)
+
+    return _forward(call, mode, winners), backward
 
 
-def _forward(call: Bag, mode: str) -> npt.NDArray[Any]:
-    arguments = (call.weight, call.indices, call.offsets)
-    out = _check.stored(call.out)
-    if mode == "max":
-        bad = current().bag_max(*arguments, out, None)
-    else:
-        bad = current().bag_sum(*arguments, call.per_sample_weights, mode == "mean", out)
-    if bad >= 0:
-        raise _check.index_error(call.given, call.position(bad), "weight", call.weight.shape[0])
+def _call(weight: npt.ArrayLike | QuantizedRows, *arguments: Any) -> Bag:
+    """Check the arguments of `embedding_bag`, those behind the table in its order."""
+    table = weight if isinstance(weight, QuantizedRows) else _check.as_array("weight", weight)
+    return _check.bag(table, *arguments)
+
+
+def _forward(call: Bag, mode: str, winners: _Positions | None = None) -> npt.NDArray[Any]:
+    table, ids = _readable(call)
+    weights = call.per_sample_weights
+    bad = _fill(call.out, mode, table, call.storage, ids, call.offsets, weights, winners)
+    _require_in_range(call, bad)
     return call.out
 
 
+def _readable(call: Bag) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return a table that the kernels read, and the row of it that each item names.
+
+    If its rows are others, those that are named, one for each item, or all if that costs less.
+    """
+    table, ids = call.weight, call.indices
+    if _check.has_plain_rows(table):
+        return table, ids
+    if not _check.few_rows(ids.size, table):
+        return _check.as_rows(table), ids
+    _require_in_range(call, current().first_out_of_range(ids, len(table)))
+    return _check.as_behaved(gather(table, ids)), np.arange(ids.size)
+
+
+def _fill(
+    out: npt.NDArray[Any],
+    mode: str,
+    table: npt.NDArray[Any],
+    storage: Storage,
+    indices: npt.NDArray[Any],
+    offsets: _Positions,
+    weights: npt.NDArray[Any] | None = None,
+    winners: _Positions | None = None,
+) -> int:
+    """Put the bags into `out`; return the position of the first index out of range, or -1."""
+    if mode == "max":
+        return current().bag_max(table, storage, indices, offsets, out, winners)
+    return current().bag_sum(table, storage, indices, offsets, weights, mode == "mean", out)
+
+
+def _require_in_range(call: Bag, bad: int) -> None:
+    """Raise the error of the item that a backend found out of range, if there is one."""
+    if bad >= 0:
+        raise _check.index_error(call.given, call.position(bad), "weight", call.weight.shape[0])
+
+
+@quiet
 def _sum_grad(call: Bag, gradient: npt.NDArray[Any], mode: str) -> RowGrad:
     """Return the gradient of the table: for each row, the sum over the bags that name it."""
     if mode == "mean":
         gradient = gradient / np.maximum(call.counts, 1)[:, None].astype(gradient.dtype)
-    groups = group(call.indices, call.weight.shape[0])
+    groups = group(call.indices, call.weight.shape[0], "weight")
     weights = call.per_sample_weights
-    values = np.empty((groups.rows.size, call.out.shape[1]), call.out.dtype)
-    sums = values if values.dtype == gradient.dtype else np.empty(values.shape, gradient.dtype)
+    sums = np.empty((groups.rows.size, call.out.shape[1]), gradient.dtype)
     current().bag_sum(
         gradient,
+        "float64" if call.storage == "float64" else "float32",
         call.bag_of[groups.positions],
         groups.offsets,
         None if weights is None else weights[groups.positions],
         False,
         sums,
     )
-    if sums is not values:
-        values[...] = sums
-    return RowGrad(groups.rows, values)
+    return RowGrad(groups.rows, sums)
 
 
-def _max_grad(call: Bag, gradient: npt.NDArray[Any]) -> RowGrad:
-    """Return the gradient of the table: each column goes to the row that had the maximum."""
-    groups = group(call.indices, call.weight.shape[0])
-    winners = np.empty(call.out.shape, np.int64)
-    current().bag_max(
-        call.weight, call.indices, call.offsets, np.empty_like(_check.stored(call.out)), winners
-    )
+def _max_grad(call: Bag, gradient: npt.NDArray[Any], winners: npt.NDArray[np.int64]) -> RowGrad:
+    """Return the gradient of the table: each column goes to the item that had the maximum."""
+    groups = group(call.indices, call.weight.shape[0], "weight")
     values = np.zeros((groups.rows.size, call.out.shape[1]), gradient.dtype)
     won, cols = winners >= 0, np.arange(call.out.shape[1])
     elements = groups.row_of[winners[won]] * cols.size + np.broadcast_to(cols, won.shape)[won]
     scatter_add(values.reshape(-1), elements, gradient[won])
-    return RowGrad(groups.rows, values.astype(call.out.dtype, copy=False))
+    return RowGrad(groups.rows, values)
 
 
-def _weights_grad(call: Bag, gradient: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+@quiet
+def _weights_grad(call: Bag, gradient: npt.NDArray[Any], norms: Norms | None) -> npt.NDArray[Any]:
     """Return the gradient of the weights: 0 where the index is padding."""
-    if call.per_sample_weights is None:
-        return None
-    products = np.empty_like(call.per_sample_weights)
-    current().bag_dot(call.weight, call.indices, call.offsets, gradient, products)
+    products = np.empty(call.indices.size, gradient.dtype)
+    table, ids = _readable(call)
+    bad = current().bag_dot(table, call.storage, ids, call.offsets, gradient, products)
+    _require_in_range(call, bad)
+    if norms is not None:
+        products = through_norms(products, call, norms)
     grad = np.zeros(call.given.shape, call.out.dtype)
     grad.reshape(-1)[slice(None) if call.kept is None else call.kept] = products
     return grad

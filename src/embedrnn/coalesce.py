@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
-from embedrnn._backend import current
-from embedrnn._grouping import Groups, group
-from embedrnn.embedding import scatter_add
+from embedrnn._backend import current, plain_coalesce
+from embedrnn._grouping import group
+from embedrnn._quiet import quiet
+from embedrnn.rows import scatter_add
 
 
 class RowGrad(NamedTuple):
@@ -37,9 +38,16 @@ class RowGrad(NamedTuple):
 
     def to_dense(self, num_embeddings: int) -> npt.NDArray[Any]:
         """Return the gradient of the whole table, shape (num_embeddings, ...)."""
-        dense = np.zeros((num_embeddings, *self.values.shape[1:]), self.values.dtype)
-        dense[self.indices] = self.values
+        rows, values, n_rows = _check.dense_rows(self.indices, self.values, num_embeddings)
+        dense = np.zeros((n_rows, *values.shape[1:]), values.dtype)
+        dense[rows] = values
         return dense
+
+
+@quiet
+def rounded(grad: RowGrad, dtype: np.dtype[Any]) -> RowGrad:
+    """Return a gradient in another dtype."""
+    return RowGrad(grad.indices, grad.values.astype(dtype, copy=False))
 
 
 def coalesce(
@@ -90,23 +98,25 @@ def coalesce(
     RowGrad(indices=array([2, 7]), values=array([[3., 4.],
            [6., 8.]]))
     """
-    plain = current().try_coalesce(indices, updates, num_embeddings)
-    if plain is not None:
-        return RowGrad(*plain)
-    call = _check.coalesce(indices, updates, num_embeddings)
-    groups = group(call.indices.reshape(-1), call.n_rows)
-    if groups.bad >= 0:
-        raise _check.index_error(call.indices, groups.bad, "a table", call.n_rows)
-    tail = call.updates.shape[call.indices.ndim :]
-    return RowGrad(groups.rows, _sums(groups, call.updates.reshape(call.indices.size, *tail)))
+    ids: Any = indices
+    values: Any = updates
+    n_rows: Any = num_embeddings
+    storage = plain_coalesce(ids, values, n_rows)
+    if storage is None:
+        ids, values, storage, n_rows = _check.coalesce(ids, values, n_rows)
+    if storage is None:
+        return _summed_by_numpy(ids, values, n_rows)
+    bad, rows, sums = current().coalesce(ids, values, storage, n_rows)
+    if bad >= 0:
+        raise _check.index_error(ids, bad, "a table", n_rows)
+    return RowGrad(rows, sums)
 
 
-def _sums(groups: Groups, updates: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the sum of the updates of each row."""
-    sums = np.zeros((groups.rows.size, *updates.shape[1:]), updates.dtype)
-    matrix = _check.summed_by_kernels(_check.as_matrix(updates))
-    if matrix is None:
-        return scatter_add(sums, groups.row_of, updates)
-    out = _check.stored(_check.as_matrix(sums))
-    current().bag_sum(matrix, groups.positions, groups.offsets, None, False, out)
-    return sums
+def _summed_by_numpy(indices: npt.NDArray[Any], updates: npt.NDArray[Any], n_rows: int) -> RowGrad:
+    """Sum updates of a dtype that the backends do not sum by themselves."""
+    groups = group(indices, n_rows, "a table")
+    row = updates.shape[indices.ndim :]
+    sums = np.zeros((groups.rows.size, *row), updates.dtype)
+    return RowGrad(
+        groups.rows, scatter_add(sums, groups.row_of, updates.reshape(indices.size, *row))
+    )

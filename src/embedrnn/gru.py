@@ -5,9 +5,12 @@ from typing import Any
 import numpy.typing as npt
 
 from embedrnn import _check
-from embedrnn._backend import current
+from embedrnn._cells import gru_cell
+from embedrnn._docs import RECURRENCE, documented
+from embedrnn._forward import forward
 
 
+@documented(RECURRENCE)
 def gru_forward(
     x: npt.ArrayLike,
     weight_ih: npt.ArrayLike,
@@ -16,12 +19,13 @@ def gru_forward(
     bias_hh: npt.ArrayLike | None = None,
     *,
     lengths: npt.ArrayLike | None = None,
+    offsets: npt.ArrayLike | None = None,
     h_0: npt.ArrayLike | None = None,
     reset_after: bool = True,
     reverse: bool = False,
     out: npt.NDArray[Any] | None = None,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Run a GRU layer over a padded batch: h' = (1 - z) n + z h.
+    """Run a GRU layer over padded or ragged sequences: h' = (1 - z) n + z h.
 
     With the logistic function s, r = s(x W_r + b_ir + h R_r + b_hr), z alike, and
     n = tanh(x W_n + b_in + r (h R_n + b_hn)); or, if the reset comes before the product,
@@ -29,45 +33,26 @@ def gru_forward(
 
     Parameters
     ----------
-    x : array_like, shape (B, T, I), float32 or float64
-        The input, of any strides: a (T, B, I) array transposed costs no copy. What stands at
-        padded steps is never read.
+    {x}
     weight_ih : array_like, shape (3H, I), dtype of `x`
         Of the gates r, z, n, one behind the other.
     weight_hh : array_like, shape (3H, H), dtype of `x`
     bias_ih, bias_hh : array_like, shape (3H,), dtype of `x`, optional
         Zeros if absent.
-    lengths : array_like of any integer dtype, shape (B,), optional
-        Valid steps of each row, in [0, T] and any order; T if absent. Time taken follows them.
-    h_0 : array_like, shape (B, H), dtype of `x`, optional
-        The state before the first step; zeros if absent.
-    reset_after : bool
-        Whether the reset gate meets the state after the product, as in PyTorch and by default in
-        Keras, or before it, as in the paper and by default in ONNX.
-    reverse : bool
-        Walk from each row's last valid step to its first. Outputs stay in time order.
-    out : ndarray, shape (B, T, H), dtype of `x`, optional
-        Where to put the output. May overlap the inputs, as if they had been copied before.
+    {lengths, offsets, h_0, reset_after, reverse, out}
 
     Returns
     -------
-    output : ndarray, shape (B, T, H)
-        The state after each step, 0 at padded steps; `out` if that is given.
-    h_n : ndarray, shape (B, H)
-        The state after each row's last step; `h_0` where the length is 0.
+    {output, h_n}
 
     Raises
     ------
-    TypeError
-        If an array has another dtype.
-    ValueError
-        If a shape does not fit, a length is outside [0, T], or `out` is read-only.
+    {TypeError, ValueError}
 
     Notes
     -----
-    Each row has the same bits alone and in any batch, whatever its padding holds and however many
-    threads there are. The definition is that of `torch.nn.GRU` on packed sequences, but that a
-    length of 0 is allowed; the cell is that of [1]_, z meaning what it keeps.
+    The definition is that of `torch.nn.GRU` on packed sequences, but that a length of 0 is allowed;
+    the cell is that of [1]_, z meaning what it keeps.
 
     References
     ----------
@@ -82,9 +67,9 @@ def gru_forward(
     >>> np.round(output[..., 0], 4)
     array([[0.2048, 0.3546]])
     """
-    call = _check.recurrence(x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, h_0, out, gates=3)
-    packed = current().pack_gru(
-        call.weight_ih, call.weight_hh, call.bias_ih, call.bias_hh, bool(reset_after)
+    cell = gru_cell(_check.flag("reset_after", reset_after))
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    output, (h_n,) = forward(
+        cell, x, weights, (h_0,), lengths=lengths, offsets=offsets, reverse=reverse, out=out
     )
-    packed.forward(call.x, call.lengths, call.h_0, None, bool(reverse), call.buffer, call.h_n, None)
-    return _check.deliver(call), call.h_n
+    return output, h_n

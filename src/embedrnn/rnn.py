@@ -5,9 +5,12 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from embedrnn import _check
-from embedrnn._backend import current
+from embedrnn._cells import rnn_cell
+from embedrnn._docs import RECURRENCE, documented
+from embedrnn._forward import forward
 
 
+@documented(RECURRENCE)
 def rnn_forward(
     x: npt.ArrayLike,
     weight_ih: npt.ArrayLike,
@@ -16,51 +19,39 @@ def rnn_forward(
     bias_hh: npt.ArrayLike | None = None,
     *,
     lengths: npt.ArrayLike | None = None,
+    offsets: npt.ArrayLike | None = None,
     h_0: npt.ArrayLike | None = None,
     nonlinearity: Literal["tanh", "relu"] = "tanh",
     reverse: bool = False,
     out: npt.NDArray[Any] | None = None,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Run an Elman layer over a padded batch: h' = act(x W_ih^T + b_ih + h W_hh^T + b_hh).
+    """Run an Elman layer over padded or ragged sequences.
+
+    h' = act(x W_ih^T + b_ih + h W_hh^T + b_hh).
 
     Parameters
     ----------
-    x : array_like, shape (B, T, I), float32 or float64
-        The input, of any strides: a (T, B, I) array transposed costs no copy. What stands at
-        padded steps is never read.
+    {x}
     weight_ih : array_like, shape (H, I), dtype of `x`
     weight_hh : array_like, shape (H, H), dtype of `x`
     bias_ih, bias_hh : array_like, shape (H,), dtype of `x`, optional
         Zeros if absent.
-    lengths : array_like of any integer dtype, shape (B,), optional
-        Valid steps of each row, in [0, T] and any order; T if absent. Time taken follows them.
-    h_0 : array_like, shape (B, H), dtype of `x`, optional
-        The state before the first step; zeros if absent.
+    {lengths, offsets, h_0}
     nonlinearity : {"tanh", "relu"}
-    reverse : bool
-        Walk from each row's last valid step to its first. Outputs stay in time order.
-    out : ndarray, shape (B, T, H), dtype of `x`, optional
-        Where to put the output. May overlap the inputs, as if they had been copied before.
+    {reverse, out}
 
     Returns
     -------
-    output : ndarray, shape (B, T, H)
-        The state after each step, 0 at padded steps; `out` if that is given.
-    h_n : ndarray, shape (B, H)
-        The state after each row's last step; `h_0` where the length is 0.
+    {output, h_n}
 
     Raises
     ------
-    TypeError
-        If an array has another dtype.
-    ValueError
-        If a shape does not fit, a length is outside [0, T], or `out` is read-only.
+    {TypeError, ValueError}
 
     Notes
     -----
-    Each row has the same bits alone and in any batch, whatever its padding holds and however many
-    threads there are. The definition is that of `torch.nn.RNN` [1]_ on packed sequences, but that
-    a length of 0 is allowed.
+    The definition is that of `torch.nn.RNN` [1]_ on packed sequences, but that a length of 0 is
+    allowed.
 
     References
     ----------
@@ -80,10 +71,10 @@ def rnn_forward(
     array([[ 3.],
            [12.]])
     """
-    call = _check.recurrence(x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, h_0, out)
     _check.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
-    packed = current().pack_rnn(
-        call.weight_ih, call.weight_hh, call.bias_ih, call.bias_hh, nonlinearity
+    cell = rnn_cell(nonlinearity)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    output, (h_n,) = forward(
+        cell, x, weights, (h_0,), lengths=lengths, offsets=offsets, reverse=reverse, out=out
     )
-    packed.forward(call.x, call.lengths, call.h_0, None, bool(reverse), call.buffer, call.h_n, None)
-    return _check.deliver(call), call.h_n
+    return output, h_n

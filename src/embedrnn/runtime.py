@@ -1,8 +1,8 @@
 """What runs the operations: backend, instruction set and threads."""
 
-import operator
 from typing import Any
 
+from embedrnn import _check
 from embedrnn._backend import current, current_name, use_backend
 from embedrnn.version import __version__
 
@@ -42,7 +42,8 @@ def get_num_threads() -> int:
     """Return how many threads a call may use.
 
     The default is ``EMBEDRNN_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the CPUs that this
-    process may use, read at first use. The NumPy backend uses one.
+    process may use, as its affinity and the quota of its container say, read at first use. The
+    NumPy backend uses one.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def set_num_threads(n: int) -> None:
     1
     >>> er.set_num_threads(before)
     """
-    count = operator.index(n)
+    count = _check.whole("n", n)
     if not 1 <= count <= _MOST_THREADS:
         raise ValueError(f"n must be a number of threads from 1 to {_MOST_THREADS}, got {count}")
     current().set_num_threads(count)

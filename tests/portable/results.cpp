@@ -6,10 +6,9 @@
 #include <cstring>
 #include <vector>
 
-#include "ops/embedding.h"
-#include "ops/gru.h"
-#include "ops/lstm.h"
-#include "ops/rnn.h"
+#include "ops/gather.h"
+#include "ops/recurrence/packed_cell.h"
+#include "ops/scatter.h"
 #include "runtime/isa.h"
 
 namespace {
@@ -44,29 +43,37 @@ void print_cells(const char* dtype,
                  std::ptrdiff_t hidden,
                  bool reverse) {
   constexpr std::ptrdiff_t kTime = 9;
-  const auto x = numbers<T>(batch * kTime * width, 1), w_ih = numbers<T>(4 * hidden * width, 2);
-  const auto w_hh = numbers<T>(4 * hidden * hidden, 3), bias = numbers<T>(4 * hidden, 4);
+  const std::ptrdiff_t rows_at_most = kernels::kMostGates * hidden;
+  const auto x = numbers<T>(batch * kTime * width, 1), w_ih = numbers<T>(rows_at_most * width, 2);
+  const auto w_hh = numbers<T>(rows_at_most * hidden, 3), bias = numbers<T>(rows_at_most, 4);
   std::vector<std::int64_t> lengths;
   for (std::ptrdiff_t b = 0; b < batch; ++b) lengths.push_back(b * 5 % (kTime + 1));
-  const auto print = [&](const char* name, std::ptrdiff_t gates, bool cell_state, auto pack) {
+  for (const ops::Cell& cell : ops::cells()) {
     std::vector<T> output(static_cast<std::size_t>(batch * kTime * hidden));
     std::vector<T> h_n(static_cast<std::size_t>(batch * hidden)), c_n(h_n.size());
-    const ops::RecurrenceArgs<T> args{
-        .x = {x.data(), batch, kTime, width, kTime * width, width, 1},
+    ops::RunArgs<T> args{
+        .batch = batch,
+        .time = kTime,
+        .x = {.data = x.data(), .col_stride = 1, .row_stride = kTime * width, .step_stride = width},
         .lengths = lengths.data(),
         .reverse = reverse,
-        .h_0 = {},
-        .c_0 = {},
-        .output = {output.data(), batch, kTime, hidden, kTime * hidden, hidden, 1},
-        .h_n = {h_n.data(), batch, hidden, hidden, 1},
-        .c_n = {cell_state ? c_n.data() : nullptr, batch, hidden, hidden, 1}};
-    const ops::CellWeights<T> weights{.weight_ih = {w_ih.data(), gates * hidden, width, width, 1},
-                                      .weight_hh = {w_hh.data(), gates * hidden, hidden, hidden, 1},
+        .initial = {},
+        .output = {.data = output.data(),
+                   .col_stride = 1,
+                   .row_stride = kTime * hidden,
+                   .step_stride = hidden},
+        .last = {}};
+    args.last[0] = {h_n.data(), batch, hidden, hidden, 1};
+    args.last[1] = {c_n.data(), batch, hidden, hidden, 1};
+    const std::ptrdiff_t rows = cell.gates * hidden;
+    const ops::CellWeights<T> weights{.weight_ih = {w_ih.data(), rows, width, width, 1},
+                                      .weight_hh = {w_hh.data(), rows, hidden, hidden, 1},
                                       .bias_ih = {bias.data(), 1},
                                       .bias_hh = {bias.data(), 1}};
-    pack(weights).forward(args);
-    std::printf("%s %s B %td I %td H %td reverse %d: %016llx %016llx %016llx\n",
-                name,
+    ops::PackedCell<T>(cell, weights).forward(args);
+    std::printf("%.*s %s B %td I %td H %td reverse %d: %016llx %016llx %016llx\n",
+                static_cast<int>(cell.name.size()),
+                cell.name.data(),
                 dtype,
                 batch,
                 width,
@@ -75,20 +82,7 @@ void print_cells(const char* dtype,
                 static_cast<unsigned long long>(hash(output)),
                 static_cast<unsigned long long>(hash(h_n)),
                 static_cast<unsigned long long>(hash(c_n)));
-  };
-  print("rnn tanh", 1, false, [](const auto& weights) {
-    return ops::pack_rnn(weights, ops::Nonlinearity::kTanh);
-  });
-  print("rnn relu", 1, false, [](const auto& weights) {
-    return ops::pack_rnn(weights, ops::Nonlinearity::kRelu);
-  });
-  print("gru", 3, false, [](const auto& weights) {
-    return ops::pack_gru(weights, ops::Reset::kAfter);
-  });
-  print("gru reset before", 3, false, [](const auto& weights) {
-    return ops::pack_gru(weights, ops::Reset::kBefore);
-  });
-  print("lstm", 4, true, [](const auto& weights) { return ops::pack_lstm(weights); });
+  }
 }
 
 template <class T>

@@ -4,72 +4,93 @@ A check returns the arrays that a backend takes: aligned, in native byte order, 
 compiled kernels need them; fresh outputs are allocated here. Good arguments pass without a copy.
 """
 
+from embedrnn._check.array_like import as_array, own_copy, require_unmasked
 from embedrnn._check.arrays import (
+    INT8,
+    as_behaved,
     as_matrix,
     as_rows,
-    choice,
     deliver,
-    is_half,
-    is_plain_matrix,
+    few_rows,
+    has_plain_rows,
+    has_rows,
     require_output,
-    require_shape,
-    stored,
     sum_dtype,
 )
-from embedrnn._check.bag import bag, bag_gradient, bag_table
-from embedrnn._check.coalesce import coalesce, summed_by_kernels
-from embedrnn._check.embedding import (
-    ScatterAdd,
-    gather,
-    gather_quantized,
-    index_error,
-    integer_indices,
-    scatter_add,
-)
+from embedrnn._check.axes import along, take
+from embedrnn._check.bag import bag, bag_gradient, bag_into, bag_table, row_gradient
+from embedrnn._check.coalesce import coalesce, dense_rows
 from embedrnn._check.layers import (
     float_dtype,
     layer_input,
-    lstm_state,
-    new_parameters,
-    operand,
+    layer_state,
     parameter_names,
-    size,
+    parameters,
 )
-from embedrnn._check.recurrence import lengths_of, recurrence
-from embedrnn._check.table import table_options
-from embedrnn._numpy.embedding import first_out_of_range
+from embedrnn._check.options import choice, flag, generator, require_addressable, size, whole
+from embedrnn._check.padding import pad, unpad
+from embedrnn._check.quantized import fused_rows, int8_arrays
+from embedrnn._check.ragged import Rows, absent_where, packed, rows_of
+from embedrnn._check.recurrence import recurrence
+from embedrnn._check.rows import ScatterAdd, gather, index_error, integer_indices, scatter_add
+from embedrnn._check.sequences import bags, sequences
+from embedrnn._check.table import given_table, table_options
+from embedrnn._check.words import PRETRAINED_WORDS, RECURRENT_WORDS, TABLE_WORDS, only_words
 
 __all__ = [
+    "INT8",
+    "PRETRAINED_WORDS",
+    "RECURRENT_WORDS",
+    "TABLE_WORDS",
+    "Rows",
     "ScatterAdd",
+    "absent_where",
+    "along",
+    "as_array",
+    "as_behaved",
     "as_matrix",
     "as_rows",
     "bag",
     "bag_gradient",
+    "bag_into",
     "bag_table",
+    "bags",
     "choice",
     "coalesce",
     "deliver",
-    "first_out_of_range",
+    "dense_rows",
+    "few_rows",
+    "flag",
     "float_dtype",
+    "fused_rows",
     "gather",
-    "gather_quantized",
+    "generator",
+    "given_table",
+    "has_plain_rows",
+    "has_rows",
     "index_error",
+    "int8_arrays",
     "integer_indices",
-    "is_half",
-    "is_plain_matrix",
     "layer_input",
-    "lengths_of",
-    "lstm_state",
-    "new_parameters",
-    "operand",
+    "layer_state",
+    "only_words",
+    "own_copy",
+    "packed",
+    "pad",
     "parameter_names",
+    "parameters",
     "recurrence",
+    "require_addressable",
     "require_output",
-    "require_shape",
+    "require_unmasked",
+    "row_gradient",
+    "rows_of",
     "scatter_add",
+    "sequences",
     "size",
-    "stored",
     "sum_dtype",
-    "summed_by_kernels",
     "table_options",
+    "take",
+    "unpad",
+    "whole",
 ]

@@ -1,20 +1,38 @@
 """Rules of coalesce."""
 
-import operator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn._check.arrays import FLOATS, Array, as_rows, behaved, is_half, stored
-from embedrnn._check.embedding import Indices, integer_indices
+from embedrnn._backend import current
+from embedrnn._check.array_like import Array
+from embedrnn._check.arrays import behaved, native, require_numbers, storage_of
+from embedrnn._check.options import require_addressable, size
+from embedrnn._check.rows import Indices, index_error, rows_and_updates
+from embedrnn._storage import Storage
+
+# The greatest number of rows that the backends count to.
+_MOST_ROWS = np.iinfo(np.int64).max
+
+
+class Dense(NamedTuple):
+    """The checked fields of a RowGrad, and the rows of its table."""
+
+    indices: Indices
+    values: Array
+    n_rows: int
 
 
 class Coalesce(NamedTuple):
-    """Checked arguments: one update (a row) an index; `n_rows` bounds the indices."""
+    """Checked arguments: one update (a row) an index; `n_rows` bounds the indices.
+
+    `storage` is that of the updates, None if the backends do not sum them.
+    """
 
     indices: Indices
     updates: Array
+    storage: Storage | None
     n_rows: int
 
 
@@ -22,36 +40,22 @@ def coalesce(
     indices: npt.ArrayLike, updates: npt.ArrayLike, num_embeddings: int | None
 ) -> Coalesce:
     """Check the arguments of a coalesce."""
-    if isinstance(indices, tuple):
-        raise TypeError("indices must be one array of row numbers, got a tuple; use a list")
-    rows = integer_indices(indices)
-    values = np.asarray(updates)
-    if values.dtype.hasobject:
-        raise TypeError(f"updates must be numbers, got {values.dtype}")
+    rows, values = rows_and_updates(indices, updates)
+    require_numbers("updates", values)
     if values.shape[: rows.ndim] != rows.shape:
         raise ValueError(
             f"updates must have shape indices.shape + (...) = {rows.shape} + (...), "
             f"got {values.shape}"
         )
-    if not behaved(values):
-        values = values.astype(values.dtype.newbyteorder("="))
-    return Coalesce(rows, values, _n_rows(rows, num_embeddings))
-
-
-def summed_by_kernels(updates: Array) -> Array | None:
-    """Return the updates as the matrix that the backends sum, or None if they do not."""
-    if updates.dtype not in FLOATS and not is_half(updates.dtype):
-        return None
-    return stored(as_rows(updates))
+    if not (behaved(values) and values.flags.c_contiguous):
+        values = values.astype(native(values.dtype), order="C")
+    return Coalesce(rows, values, storage_of(values.dtype), _n_rows(rows, num_embeddings))
 
 
 def _n_rows(rows: Indices, num_embeddings: int | None) -> int:
     """Return the rows of the table; if it is unknown, as many as the indices need."""
     if num_embeddings is not None:
-        n_rows = operator.index(num_embeddings)
-        if n_rows < 0:
-            raise ValueError(f"num_embeddings must not be negative, got {n_rows}")
-        return n_rows
+        return size("num_embeddings", num_embeddings, least=0)
     if rows.size == 0:
         return 0
     if int(rows.min()) < 0:
@@ -60,4 +64,22 @@ def _n_rows(rows: Indices, num_embeddings: int | None) -> int:
             f"index {int(rows.ravel()[position])} at position {position} counts from the end of a "
             "table of unknown size: give num_embeddings"
         )
+    if int(rows.max()) >= _MOST_ROWS:
+        raise index_error(rows, int((rows >= _MOST_ROWS).argmax()), "any table", _MOST_ROWS)
     return int(rows.max()) + 1
+
+
+def dense_rows(indices: npt.ArrayLike, values: npt.ArrayLike, num_embeddings: int) -> Dense:
+    """Check the fields of a RowGrad, and the rows of the table that it is a gradient of."""
+    rows, array = rows_and_updates(indices, values, "values")
+    if rows.ndim != 1:
+        raise ValueError(f"indices must have one axis, got shape {rows.shape}")
+    if array.shape[:1] != rows.shape:
+        raise ValueError(f"values must have shape {rows.shape} + (...), got {array.shape}")
+    require_numbers("values", array)
+    n_rows = size("num_embeddings", num_embeddings, least=0)
+    require_addressable("num_embeddings and the rows", n_rows, *array.shape[1:])
+    bad = current().first_out_of_range(rows, n_rows)
+    if bad >= 0:
+        raise index_error(rows, bad, "a table", n_rows)
+    return Dense(rows, array, n_rows)

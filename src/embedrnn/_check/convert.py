@@ -5,19 +5,29 @@ A direction is a list of weight_ih, weight_hh and, unless it has none, bias_ih, 
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn._check.arrays import Array, require_shape
-from embedrnn._check.layers import parameter_names
+from embedrnn._cells import CELLS
+from embedrnn._check.array_like import Array, as_array, require_unmasked
+from embedrnn._check.arrays import require_numbers, require_shape
+from embedrnn._check.layers import parameter_names, require_mapping
+from embedrnn._check.options import flag, size
 
-_GATES = (1, 3, 4)
+# The cells that other libraries have too. The number of gates is all that a weight tells of its
+# cell.
+GATES = {len(CELLS[name].gates): CELLS[name].gates for name in ("rnn_tanh", "gru", "lstm")}
+_LISTED = " or ".join(", ".join(map(str, GATES)).rsplit(", ", 1))  # 1, 3 or 4
 
 
-def parameters_of(parameters: Mapping[str, npt.ArrayLike], layer: int) -> list[list[Array]]:
+def parameters_of(parameters: Mapping[Any, npt.ArrayLike], layer: int) -> list[list[Array]]:
     """Check the parameters of one layer of a stack, and return its directions."""
-    mine = {k for k in parameters if re.fullmatch(rf"\w+_l{layer}(_reverse)?", k)}
+    require_mapping("parameters", parameters)
+    layer = layer_number(layer)
+    pattern = re.compile(rf"\w+_l{layer}(_reverse)?")
+    mine = {k for k in parameters if isinstance(k, str) and pattern.fullmatch(k)}
     bias = any(name.startswith("bias") for name in mine)
     suffixes = ["", "_reverse"] if any(name.endswith("_reverse") for name in mine) else [""]
     names = [parameter_names(layer, suffix)[: 4 if bias else 2] for suffix in suffixes]
@@ -27,7 +37,7 @@ def parameters_of(parameters: Mapping[str, npt.ArrayLike], layer: int) -> list[l
     extra = sorted(mine.difference(*names))
     if extra:
         raise ValueError(f"parameters has {', '.join(extra)}, which other layouts cannot hold")
-    directions = [[np.asarray(parameters[name]) for name in direction] for direction in names]
+    directions = [[_numbers(name, parameters[name]) for name in direction] for direction in names]
     rows, hidden = _recurrent_shape(names[0][1], directions[0][1], transposed=False)
     inputs = directions[0][0].shape[-1:]
     shapes = [(rows, *inputs), (rows, hidden), (rows,), (rows,)]
@@ -39,7 +49,7 @@ def parameters_of(parameters: Mapping[str, npt.ArrayLike], layer: int) -> list[l
 
 def onnx_weights(W: npt.ArrayLike, R: npt.ArrayLike, B: npt.ArrayLike | None) -> list[list[Array]]:
     """Check the weights of an ONNX node, and return its directions."""
-    w, r = np.asarray(W), np.asarray(R)
+    w, r = _numbers("W", W), _numbers("R", R)
     if w.ndim != 3 or w.shape[0] not in {1, 2}:
         raise ValueError(f"W must have shape (D, G*H, I) with D 1 or 2, got {w.shape}")
     if r.ndim != 3:
@@ -49,14 +59,18 @@ def onnx_weights(W: npt.ArrayLike, R: npt.ArrayLike, B: npt.ArrayLike | None) ->
     require_shape("W", w, (w.shape[0], rows, w.shape[2]))
     if B is None:
         return [list(pair) for pair in zip(w, r, strict=True)]
-    b = np.asarray(B)
+    b = _numbers("B", B)
     require_shape("B", b, (w.shape[0], 2 * rows))
     return [list(four) for four in zip(w, r, b[:, :rows], b[:, rows:], strict=True)]
 
 
-def keras_weights(weights: Sequence[npt.ArrayLike], reset_after: bool) -> list[list[Array]]:
+def keras_weights(weights: Any, reset_after: bool) -> list[list[Array]]:
     """Check the weights of a Keras layer, and return its directions, transposed as ours are."""
-    arrays = [np.asarray(array) for array in weights]
+    reset_after = flag("reset_after", reset_after)
+    require_unmasked("weights", weights)
+    if not isinstance(weights, (Sequence, np.ndarray)) or isinstance(weights, (str, bytes)):
+        raise TypeError(f"weights must be a list of arrays, got {type(weights).__name__}")
+    arrays = [_numbers(f"weights[{i}]", array) for i, array in enumerate(weights)]
     if len(arrays) not in {2, 3, 4, 6}:
         raise ValueError(
             "weights must be 2 or 3 arrays (kernel, recurrent_kernel, bias), or twice as many of "
@@ -77,6 +91,17 @@ def keras_weights(weights: Sequence[npt.ArrayLike], reset_after: bool) -> list[l
     ]
 
 
+def layer_number(layer: Any) -> int:
+    """Check which layer of a stack is meant."""
+    return size("layer", layer, least=0)
+
+
+def _numbers(name: str, value: Any) -> Array:
+    array = as_array(name, value)
+    require_numbers(name, array)
+    return array
+
+
 def _two_biases(bias: Array) -> Sequence[Array]:
     return list(bias) if bias.ndim == 2 else [bias, np.zeros_like(bias)]
 
@@ -84,7 +109,7 @@ def _two_biases(bias: Array) -> Sequence[Array]:
 def _recurrent_shape(name: str, array: Array, *, transposed: bool) -> tuple[int, int]:
     """Return the rows G*H and the hidden size H of a recurrent weight, which tells the cell."""
     shape = array.shape[-2:][::-1] if transposed else array.shape[-2:]
-    if len(shape) == 2 and shape[1] and shape[0] in [gates * shape[1] for gates in _GATES]:
+    if len(shape) == 2 and shape[1] and shape[0] in [gates * shape[1] for gates in GATES]:
         return shape
     expected = "(H, G*H)" if transposed else "(G*H, H)"
-    raise ValueError(f"{name} must have shape {expected} with G 1, 3 or 4, got {array.shape}")
+    raise ValueError(f"{name} must have shape {expected} with G {_LISTED}, got {array.shape}")

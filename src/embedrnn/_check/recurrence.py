@@ -1,101 +1,112 @@
 """Rules of the recurrent cells."""
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from embedrnn._cells import Cell
+from embedrnn._check.array_like import Array, as_array
 from embedrnn._check.arrays import (
     FLOATS,
-    Array,
     apart,
     as_native,
     behaved,
+    native,
     require_output,
     require_shape,
 )
+from embedrnn._check.ragged import Rows, rows_of
+from embedrnn._check.sequences import sequences
+
+DType = np.dtype[Any]
 
 
 class Recurrence(NamedTuple):
-    """The checked arguments that every recurrent cell has; `buffer` as in `Gather`."""
+    """The checked arguments of a recurrent cell; `buffer` as in `Gather`.
+
+    States are (1, B, H): of a stack of one.
+    """
 
     x: Array
-    weight_ih: Array
-    weight_hh: Array
-    bias_ih: Array | None
-    bias_hh: Array | None
-    lengths: npt.NDArray[np.int64] | None
-    h_0: Array | None
-    c_0: Array | None
+    weights: tuple[Array, Array, Array | None, Array | None]
+    rows: Rows
+    initial: tuple[Array | None, ...]
     out: Array
     buffer: Array
-    h_n: Array
+    last: tuple[Array, ...]
 
 
 def recurrence(
+    cell: Cell,
     x: npt.ArrayLike,
-    weight_ih: npt.ArrayLike,
-    weight_hh: npt.ArrayLike,
-    bias_ih: npt.ArrayLike | None,
-    bias_hh: npt.ArrayLike | None,
+    weights: tuple[npt.ArrayLike | None, ...],
+    initial: tuple[npt.ArrayLike | None, ...],
     lengths: npt.ArrayLike | None,
-    h_0: npt.ArrayLike | None,
+    offsets: npt.ArrayLike | None,
     out: Array | None,
-    *,
-    gates: int = 1,
-    c_0: npt.ArrayLike | None = None,
 ) -> Recurrence:
-    """Check the arguments of a recurrent cell with so many gates."""
-    sequence = np.asarray(x)
-    if sequence.ndim != 3:
-        raise ValueError(f"x must have shape (B, T, I), got {sequence.shape}")
-    dtype = sequence.dtype if sequence.dtype.isnative else sequence.dtype.newbyteorder("=")
+    """Check the arguments of a recurrent cell."""
+    if type(x) is not np.ndarray or x.ndim == 1:
+        x, offsets = sequences(x, lengths, offsets)
+    _require_axes(x, offsets)
+    dtype = native(x.dtype)
     if dtype not in FLOATS:
-        raise TypeError(f"x must be float32 or float64, got {sequence.dtype}")
-    batch, time, width = sequence.shape
-    options = {"bias_ih": bias_ih, "bias_hh": bias_hh, "h_0": h_0, "c_0": c_0}
-    given = {"weight_ih": np.asarray(weight_ih), "weight_hh": np.asarray(weight_hh)}
-    given |= {name: np.asarray(value) for name, value in options.items() if value is not None}
-    for name, array in given.items():
-        if array.dtype is not dtype and array.dtype.newbyteorder("=") != dtype:
-            raise TypeError(f"{name} must be {dtype} as x is, got {array.dtype}")
-    hidden = given["weight_hh"].shape[0] // gates if given["weight_hh"].ndim else 0
-
-    def operand(name: str, *shape: int) -> Array:
-        require_shape(name, given[name], shape)
-        return apart(as_native(given[name], dtype), out)
-
-    def optional(name: str, *shape: int) -> Array | None:
-        return operand(name, *shape) if name in given else None
-
-    recurrent = operand("weight_hh", gates * hidden, hidden)
+        raise TypeError(f"x must be float32 or float64, got {x.dtype}")
+    given = weights[1]
+    weight_hh = given if type(given) is np.ndarray else as_array("weight_hh", given)
+    gates = len(cell.gates)
+    hidden = weight_hh.shape[0] // gates if weight_hh.ndim else 0
+    rows, outer = gates * hidden, (*x.shape[:-1], hidden)
+    require_shape("weight_hh", weight_hh, (rows, hidden))  # which the other sizes come from
+    laid_out = rows_of(x, lengths, offsets)
+    batch = laid_out.batch
     if out is not None:
-        require_output("out", out, (batch, time, hidden), dtype)
+        require_output("out", out, outer, dtype)
+    checked = (
+        _operand("weight_ih", weights[0], (rows, x.shape[-1]), dtype, out),
+        _operand("weight_hh", weight_hh, (rows, hidden), dtype, out),
+        _optional("bias_ih", weights[2], (rows,), dtype, out),
+        _optional("bias_hh", weights[3], (rows,), dtype, out),
+    )
     fresh = out is None or not behaved(out)
-    output = np.empty((batch, time, hidden), dtype) if fresh else cast("Array", out)
+    output = np.empty(outer, dtype) if fresh else cast("Array", out)
+    before, last = [], []
+    for name, value in zip(cell.initial, initial, strict=True):
+        state = _optional(name, value, (batch, hidden), dtype, out)
+        before.append(None if state is None else state[None])
+        last.append(np.empty((1, batch, hidden), dtype))
     return Recurrence(
-        apart(as_native(sequence, dtype), out),
-        operand("weight_ih", gates * hidden, width),
-        recurrent,
-        optional("bias_ih", gates * hidden),
-        optional("bias_hh", gates * hidden),
-        None if lengths is None else apart(lengths_of(lengths, batch, time), out),
-        optional("h_0", batch, hidden),
-        optional("c_0", batch, hidden),
+        apart(as_native(x, dtype), out),
+        checked,
+        laid_out,
+        tuple(before),
         output if out is None else out,
         output,
-        np.empty((batch, hidden), dtype),
+        tuple(last),
     )
 
 
-def lengths_of(lengths: npt.ArrayLike, batch: int, time: int) -> npt.NDArray[np.int64]:
-    # A copy of our own: another thread may write to the caller's once it is checked.
-    array = np.array(lengths)
-    require_shape("lengths", array, (batch,))
-    if array.dtype.kind not in "iu" and batch:
-        raise TypeError(f"lengths must be integers, got {array.dtype}")
-    outside = (array < 0) | (array > time)
-    if outside.any():
-        first = int(outside.argmax())
-        raise ValueError(f"lengths[{first}] must be between 0 and {time}, got {array[first]}")
-    return array.astype(np.int64, copy=False)
+def _operand(
+    name: str, value: npt.ArrayLike | None, shape: tuple[int, ...], dtype: DType, out: Array | None
+) -> Array:
+    array = value if type(value) is np.ndarray else as_array(name, value)
+    if out is None and array.dtype is dtype and array.shape == shape and array.flags.aligned:
+        return array  # good arguments have a short way: a call may take microseconds
+    if array.dtype is not dtype and native(array.dtype) != dtype:
+        raise TypeError(f"{name} must be {dtype} as x is, got {array.dtype}")
+    require_shape(name, array, shape)
+    return apart(as_native(array, dtype), out)
+
+
+def _optional(
+    name: str, value: npt.ArrayLike | None, shape: tuple[int, ...], dtype: DType, out: Array | None
+) -> Array | None:
+    return None if value is None else _operand(name, value, shape, dtype, out)
+
+
+def _require_axes(x: Array, offsets: npt.ArrayLike | None) -> None:
+    if offsets is not None and x.ndim != 2:
+        raise ValueError(f"x must have shape (N, I) where there are offsets, got {x.shape}")
+    if offsets is None and x.ndim != 3:
+        raise ValueError(f"x must have shape (B, T, I), got {x.shape}")

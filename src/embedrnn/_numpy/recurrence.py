@@ -1,86 +1,91 @@
 """The packed cell and its walk over time, which every kind of cell shares."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Lengths = npt.NDArray[np.int64]
-# The state h, and of the LSTM c behind it.
-State = tuple[Array, ...]
+from embedrnn._numpy.cells import STEPS, Advance, Affine
+from embedrnn._quiet import quiet
 
-# Infinity - infinity and the like pass without a warning, as in compiled code.
-quiet = np.errstate(invalid="ignore", over="ignore", under="ignore")
+Array = npt.NDArray[Any]
+Integers = npt.NDArray[np.int64]
+
+
+def pack(
+    cell: str,
+    weight_ih: Array,
+    weight_hh: Array,
+    bias_ih: Array | None,
+    bias_hh: Array | None,
+) -> "PackedCell":
+    """Return a cell with weights of its own."""
+    return PackedCell(STEPS[cell](Affine(weight_ih, bias_ih), Affine(weight_hh, bias_hh)))
 
 
 class PackedCell:
-    """A cell with weights of its own: `advance(x_t, state)` returns the state one step later."""
+    """A cell: `advance(x_t, state)` returns the state one step later."""
 
-    def __init__(self, advance: Callable[[Array, State], State]) -> None:
+    def __init__(self, advance: Advance) -> None:
         self._advance = advance
 
     @quiet
     def forward(
         self,
         x: Array,
-        lengths: Lengths | None,
-        h_0: Array | None,
-        c_0: Array | None,
+        lengths: Integers | None,
+        row_starts: Integers | None,
+        step_starts: Integers | None,
+        initial: tuple[Array | None, ...],
         reverse: bool,
-        output: Array,
-        h_n: Array,
-        c_n: Array | None,
+        output: Array | None,
+        last: tuple[Array, ...],
+        at: int,
     ) -> None:
-        """Fill output, h_n and c_n, one step after another; only valid steps are touched."""
-        state = (h_n,) if c_n is None else (h_n, c_n)
-        for part, start in zip(state, (h_0, c_0), strict=False):
-            part[...] = 0 if start is None else start
-        output[...] = 0
-        for alive, t in steps(x, lengths, reverse):
-            new = self._advance(x[alive, t], tuple(part[alive] for part in state))
-            for part, value in zip(state, new, strict=True):
+        """Fill output and the last states, one step after another; only valid steps are touched.
+
+        x and output are (B, T, width), or (N, width) where row r of step t is at row_starts[r] + t
+        or at step_starts[t] + r. States are (cells, B, H), of which this cell has those `at`.
+        """
+        states = tuple(part[at] for part in last)
+        for part, start in zip(states, initial, strict=True):
+            part[...] = 0 if start is None else start[at]
+        if output is not None:
+            output[...] = 0
+        batch = x.shape[0] if lengths is None else len(lengths)
+        valid = np.full(batch, x.shape[1]) if lengths is None else lengths
+        for alive, t in _steps(valid, reverse):
+            where: tuple[Array, ...] = (alive, t)
+            if row_starts is not None:
+                where = (row_starts[alive] + t,)
+            elif step_starts is not None:
+                where = (step_starts[t] + alive,)
+            new = self._advance(x[where], tuple(part[alive] for part in states))
+            for part, value in zip(states, new, strict=True):
                 part[alive] = value
-            output[alive, t] = new[0]
+            if output is not None:
+                output[where] = new[0]
 
     @quiet
     def step(
-        self, x_t: Array, h: Array, c: Array | None, h_out: Array, c_out: Array | None
+        self,
+        x_t: Array,
+        states: tuple[Array | None, ...],
+        new_states: tuple[Array, ...],
+        at: int,
     ) -> None:
-        """Fill h_out and c_out, which may overlap the inputs, with the state a step later."""
-        new = self._advance(x_t, (h,) if c is None else (h, c))
-        for out, value in zip((h_out, c_out), new, strict=False):
-            if out is not None:
-                out[...] = value
+        """Fill the new states, which may overlap what is read, with the states a step later."""
+        before = tuple(
+            np.zeros_like(new[at]) if state is None else state[at]
+            for state, new in zip(states, new_states, strict=True)
+        )
+        for new, value in zip(new_states, self._advance(x_t, before), strict=True):
+            new[at] = value
 
 
-def steps(x: Array, lengths: Lengths | None, reverse: bool) -> Iterator[tuple[Array, Array]]:
+def _steps(valid: Integers, reverse: bool) -> Iterator[tuple[Array, Array]]:
     """Yield the rows still alive in each step of the walk, and the time that each is at."""
-    valid = np.full(x.shape[0], x.shape[1]) if lengths is None else lengths
-    for step in range(x.shape[1]):
+    for step in range(int(valid.max(initial=0))):
         alive = np.flatnonzero(valid > step)
         yield alive, valid[alive] - 1 - step if reverse else np.full(alive.size, step)
-
-
-class Affine:
-    """x W^T + b, of copies of a weight and a bias."""
-
-    def __init__(self, weight: Array, bias: Array | None) -> None:
-        self.weight = weight.copy()
-        self.bias = np.zeros(len(weight), weight.dtype) if bias is None else bias.copy()
-
-    def __call__(self, x: Array) -> Array:
-        product: Array = x @ self.weight.T + self.bias
-        return product
-
-    def rows(self, start: int) -> "Affine":
-        """Return the part that gives the outputs from `start` on."""
-        return Affine(self.weight[start:], self.bias[start:])
-
-
-def sigmoid(x: Array) -> Array:
-    """Return the logistic function."""
-    small = np.exp(-np.abs(x))
-    result: Array = np.where(x > 0, 1, small) / (1 + small)
-    return result

@@ -7,22 +7,24 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
+from embedrnn._check.convert import GATES
 
 Array = npt.NDArray[Any]
 
-# By the number of gates in a recurrent weight, in PyTorch's letters: n and g are candidates.
-_GATES = {
-    1: {"torch": "n", "onnx": "n", "keras": "n"},
-    3: {"torch": "rzn", "onnx": "zrn", "keras": "zrn"},
-    4: {"torch": "ifgo", "onnx": "iofg", "keras": "ifgo"},
+# Of the gates of each cell, which are in PyTorch's order.
+_ORDERS = {
+    "n": {"onnx": "n", "keras": "n"},
+    "rzn": {"onnx": "zrn", "keras": "zrn"},
+    "ifgo": {"onnx": "iofg", "keras": "ifgo"},
 }
 
 
 def reordered(arrays: Sequence[Array], source: str, target: str) -> list[Array]:
     """Put the gates, which go along the first axis, in the order of another library."""
     rows, hidden = arrays[1].shape
-    gates = _GATES[rows // hidden]
-    order = [gates[source].index(gate) for gate in gates[target]]
+    gates = GATES[rows // hidden]
+    orders = _ORDERS[gates] | {"torch": gates}
+    order = [orders[source].index(gate) for gate in orders[target]]
     blocks = [array.reshape(len(order), hidden, *array.shape[1:]) for array in arrays]
     return [
         np.ascontiguousarray(block[order]).reshape(array.shape)

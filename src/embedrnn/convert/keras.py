@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn._check import convert as _check
+from embedrnn._check import flag
 from embedrnn.convert.gates import Array, named, reordered
 
 
@@ -42,6 +43,7 @@ def from_keras(
     >>> convert.from_keras([kernel, recurrent_kernel])["weight_ih_l0"].ravel()
     array([2, 1, 3])
     """
+    layer = _check.layer_number(layer)
     layers = _check.keras_weights(weights, reset_after)
     return named([reordered(arrays, "keras", "torch") for arrays in layers], layer)
 
@@ -79,6 +81,7 @@ def to_keras(
     >>> convert.to_keras(gru)
     [array([[2, 1, 3]]), array([[1., 1., 1.]])]
     """
+    reset_after = flag("reset_after", reset_after)
     converted: list[Array] = []
     for arrays in _check.parameters_of(parameters, layer):
         kernel, recurrent, *biases = reordered(arrays, "torch", "keras")

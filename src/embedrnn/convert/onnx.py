@@ -44,6 +44,7 @@ def from_onnx(
     >>> convert.from_onnx(W, R)["weight_ih_l0"].ravel()
     array([1, 3, 4, 2])
     """
+    layer = _check.layer_number(layer)
     nodes = _check.onnx_weights(W, R, B)
     return named([reordered(arrays, "onnx", "torch") for arrays in nodes], layer)
 

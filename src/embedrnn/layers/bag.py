@@ -1,56 +1,44 @@
 """The embedding bag layer."""
 
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
-from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_vjp
-from embedrnn.coalesce import RowGrad
+from embedrnn._check.bag import BAG_MODES
+from embedrnn._docs import TABLE, documented
+from embedrnn.bag import BagGrads, bag_vjp_in_sums, embedding_bag
 from embedrnn.layers.layer import Array
 from embedrnn.layers.table import Table
 
 
+@documented(TABLE)
 class EmbeddingBag(Table):
     """A table of embeddings that come in bags, as `torch.nn.EmbeddingBag`.
 
     Parameters
     ----------
-    num_embeddings : int
-        Rows of the table, V.
-    embedding_dim : int
-        Columns of the table, D.
-    mode : {"mean", "sum", "max"}
-        What to make of the rows of a bag.
-    padding_idx : int, optional
-        A row to leave out wherever it is named; a new table has zeros there. Negative ones count
-        from the end.
-    max_norm : float, optional
-        The greatest norm that a row may have: those named are scaled down to it, in place, which
-        the arrays that a `state_dict` has given show too.
-    norm_type : float
-        The p of that norm; `numpy.inf` for the greatest magnitude.
+    {num_embeddings, embedding_dim}
+    {max_norm, norm_type}
     scale_grad_by_freq : bool
         Divide each row's gradient by the number of times that it was named in all bags. Not for the
         maximum.
-    include_last_offset : bool
-        Whether offsets, of shape (B + 1,), end with the number of indices.
-    dtype : float32, float64, float16 or bfloat16 (of ml_dtypes)
-    rng : seed or numpy.random.Generator, optional
-        Whatever `numpy.random.default_rng` takes; a new table is drawn from the standard normal
-        distribution, as PyTorch's.
+    mode : {"mean", "sum", "sqrtn", "max"}
+        What to make of the rows of a bag, as `embedding_bag` has it.
+    padding_idx : int, optional
+        A row to leave out wherever it is named; a new table has zeros there. Negative ones count
+        from the end.
+    {include_last_offset, dtype, rng, **others}
 
     Attributes
     ----------
-    weight : ndarray, shape (V, D)
-        The table, read-only.
+    {weight}
 
     Raises
     ------
     TypeError, ValueError
-        As of `Embedding`, or if the mode is none of the three.
+        As of `Embedding`, or if the mode is none of the four.
 
     See Also
     --------
@@ -65,34 +53,42 @@ class EmbeddingBag(Table):
            [3., 4.]])
     """
 
-    mode: Literal["sum", "mean", "max"]
+    mode: Literal["sum", "mean", "sqrtn", "max"]
     include_last_offset: bool
 
     def __init__(
         self,
         num_embeddings: int,
         embedding_dim: int,
-        *,
-        mode: Literal["sum", "mean", "max"] = "mean",
-        padding_idx: int | None = None,
         max_norm: float | None = None,
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
+        mode: Literal["sum", "mean", "sqrtn", "max"] = "mean",
+        *,
+        padding_idx: int | None = None,
         include_last_offset: bool = False,
-        dtype: npt.DTypeLike = np.float32,
+        dtype: npt.DTypeLike | None = None,
         rng: Any = None,
-        _weight: Array | None = None,
+        _weight: npt.ArrayLike | None = None,
+        **others: Any,
     ) -> None:
-        options = _check.table_options(
-            num_embeddings, embedding_dim, padding_idx=padding_idx, max_norm=max_norm,
-            norm_type=norm_type, scale_grad_by_freq=scale_grad_by_freq, dtype=dtype,
+        super().__init__(
+            rng, _weight, others, num_embeddings=num_embeddings, embedding_dim=embedding_dim,
+            padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
+            scale_grad_by_freq=scale_grad_by_freq, dtype=dtype, mode=mode,
+            include_last_offset=include_last_offset,
         )  # fmt: skip
-        _check.choice("mode", mode, ("sum", "mean", "max"))
-        if mode == "max" and options["scale_grad_by_freq"]:
-            raise ValueError("scale_grad_by_freq must be False where mode is 'max'")
-        options |= {"mode": mode, "include_last_offset": bool(include_last_offset)}
-        super().__init__(options, rng, _weight)
 
+    @classmethod
+    def _checked(cls, *, mode: str, include_last_offset: bool, **options: Any) -> dict[str, Any]:
+        checked = _check.table_options(**options)
+        _check.choice("mode", mode, BAG_MODES)
+        last = _check.flag("include_last_offset", include_last_offset)
+        if mode == "max" and checked["scale_grad_by_freq"]:
+            raise ValueError("scale_grad_by_freq must be False where mode is 'max'")
+        return checked | {"mode": mode, "include_last_offset": last}
+
+    @documented(TABLE)
     def __call__(
         self,
         indices: npt.ArrayLike,
@@ -105,14 +101,10 @@ class EmbeddingBag(Table):
 
         Parameters
         ----------
-        indices : array_like of any integer dtype, shape (N,) or (B, L)
-            The rows of all bags, one bag after another; of two axes, each row is a bag.
-        offsets : array_like of any integer dtype, shape (B,), optional
-            For 1-d indices: where each bag begins.
+        {indices, offsets}
         per_sample_weights : array_like, shape of `indices`, dtype of the layer, optional
-            What to multiply each row with; for sums only.
-        lengths : array_like of any integer dtype, shape (B,), optional
-            In place of offsets: how many indices each bag has.
+            What to multiply each row with; not for a maximum. float32 of int8 rows.
+        {lengths}
 
         Returns
         -------
@@ -126,8 +118,8 @@ class EmbeddingBag(Table):
         """
         return self._looked_up(
             indices,
-            lambda: embedding_bag(
-                self.weight, indices, offsets, per_sample_weights=per_sample_weights,
+            lambda table: embedding_bag(
+                table, indices, offsets, per_sample_weights=per_sample_weights,
                 lengths=lengths, **self._bag_options(),
             ),
         )  # fmt: skip
@@ -151,14 +143,14 @@ class EmbeddingBag(Table):
         -------
         output : ndarray, shape (B, D)
         backward : callable
-            ``backward(grad_output)`` takes the gradient of `output`, of its shape and dtype, and
-            returns `BagGrads`: ``weight``, a `RowGrad` without the padding row, and
-            ``per_sample_weights``, None if there are none.
+            ``backward(grad_output)`` takes the gradient of `output`, of its shape and dtype; that
+            of halves may be float32. It returns `BagGrads`: ``weight``, a `RowGrad` without the
+            padding row, and ``per_sample_weights``, None if there are none.
 
         Raises
         ------
         IndexError, TypeError, ValueError
-            As a call does.
+            As a call does, or if the rows are int8.
 
         Examples
         --------
@@ -169,19 +161,20 @@ class EmbeddingBag(Table):
         RowGrad(indices=array([3, 7]), values=array([[0.5, 0.5],
                [1.5, 1.5]], dtype=float32))
         """
-        ids = np.array(_check.integer_indices(indices))  # which backward reads again
-        output, gradients = self._looked_up(
+        self._require_gradient()
+        ids, counts, weights = _check.bags(indices, offsets, lengths, per_sample_weights)
+        ids = ids.copy()  # which backward reads again
+        output, sums = self._looked_up(
             ids,
-            lambda: embedding_bag_vjp(
-                self.weight, ids, offsets, per_sample_weights=per_sample_weights,
-                lengths=lengths, **self._bag_options(),
+            lambda table: bag_vjp_in_sums(
+                table, ids, offsets, per_sample_weights=weights,
+                lengths=counts, **self._bag_options(),
             ),
         )  # fmt: skip
 
         def backward(grad_output: npt.ArrayLike) -> BagGrads:
-            grads, flat = gradients(grad_output), ids.reshape(-1)
-            grad = cast("RowGrad", grads.weight)
-            return grads._replace(weight=self._by_frequency(grad, flat[self._kept(flat)]))
+            (grad, of_weights), flat = sums(grad_output), ids.reshape(-1)
+            return BagGrads(self._finished(grad, flat[self._kept(flat)]), of_weights)
 
         return output, backward
 

@@ -7,40 +7,31 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
+from embedrnn._docs import TABLE, documented
 from embedrnn.coalesce import RowGrad, coalesce
-from embedrnn.embedding import gather
 from embedrnn.layers.layer import Array
 from embedrnn.layers.table import Table
+from embedrnn.rows import gather
 
 
+@documented(TABLE)
 class Embedding(Table):
     """A table of embeddings, as `torch.nn.Embedding`.
 
     Parameters
     ----------
-    num_embeddings : int
-        Rows of the table, V.
-    embedding_dim : int
-        Columns of the table, D.
+    {num_embeddings, embedding_dim}
     padding_idx : int, optional
         A row that has no gradient; a new table has zeros there. Negative ones count from the end.
         Looked up it is a row as any other.
-    max_norm : float, optional
-        The greatest norm that a row may have: those looked up are scaled down to it, in place,
-        which the arrays that a `state_dict` has given show too.
-    norm_type : float
-        The p of that norm; `numpy.inf` for the greatest magnitude.
+    {max_norm, norm_type}
     scale_grad_by_freq : bool
         Divide each row's gradient by the number of times that it was looked up.
-    dtype : float32, float64, float16 or bfloat16 (of ml_dtypes)
-    rng : seed or numpy.random.Generator, optional
-        Whatever `numpy.random.default_rng` takes; a new table is drawn from the standard normal
-        distribution, as PyTorch's.
+    {dtype, rng, **others}
 
     Attributes
     ----------
-    weight : ndarray, shape (V, D)
-        The table, read-only.
+    {weight}
 
     Raises
     ------
@@ -67,20 +58,25 @@ class Embedding(Table):
         self,
         num_embeddings: int,
         embedding_dim: int,
-        *,
         padding_idx: int | None = None,
         max_norm: float | None = None,
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
-        dtype: npt.DTypeLike = np.float32,
+        *,
+        dtype: npt.DTypeLike | None = None,
         rng: Any = None,
-        _weight: Array | None = None,
+        _weight: npt.ArrayLike | None = None,
+        **others: Any,
     ) -> None:
-        options = _check.table_options(
-            num_embeddings, embedding_dim, padding_idx=padding_idx, max_norm=max_norm,
-            norm_type=norm_type, scale_grad_by_freq=scale_grad_by_freq, dtype=dtype,
+        super().__init__(
+            rng, _weight, others, num_embeddings=num_embeddings, embedding_dim=embedding_dim,
+            padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
+            scale_grad_by_freq=scale_grad_by_freq, dtype=dtype,
         )  # fmt: skip
-        super().__init__(options, rng, _weight)
+
+    @classmethod
+    def _checked(cls, **options: Any) -> dict[str, Any]:
+        return _check.table_options(**options)
 
     def __call__(self, indices: npt.ArrayLike, *, out: Array | None = None) -> Array:
         """Copy rows of the table.
@@ -89,7 +85,7 @@ class Embedding(Table):
         ----------
         indices : array_like of any integer dtype, shape (...)
             Negative ones count from the end.
-        out : ndarray, shape ``indices.shape + (D,)``, dtype of the layer, optional
+        out : ndarray, shape ``indices.shape + (D,)``, dtype of the layer, float32 of int8, optional
             Where to put the rows.
 
         Returns
@@ -103,7 +99,7 @@ class Embedding(Table):
         """
         if self.max_norm is None:  # a few rows take less than the way round
             return cast("Array", gather(self.weight, indices, out=out))
-        rows: Array = self._looked_up(indices, lambda: gather(self.weight, indices, out=out))
+        rows: Array = self._looked_up(indices, lambda table: gather(table, indices, out=out))
         return rows
 
     def vjp(self, indices: npt.ArrayLike) -> tuple[Array, Callable[[npt.ArrayLike], RowGrad]]:
@@ -117,14 +113,14 @@ class Embedding(Table):
         -------
         output : ndarray, shape ``indices.shape + (D,)``
         backward : callable
-            ``backward(grad_output)`` takes the gradient of `output`, of its shape and dtype, and
-            returns that of the table as a `RowGrad`: distinct rows, rising, without the padding
-            row, each the sum of its gradients in index order.
+            ``backward(grad_output)`` takes the gradient of `output`, of its shape and dtype; that
+            of halves may be float32. It returns that of the table as a `RowGrad`: distinct rows,
+            rising, without the padding row, each the sum of its gradients in index order.
 
         Raises
         ------
         IndexError, TypeError, ValueError
-            As a call does.
+            As a call does, or if the rows are int8.
 
         Examples
         --------
@@ -134,14 +130,17 @@ class Embedding(Table):
         >>> backward(np.ones((3, 2), np.float32))
         RowGrad(indices=array([7]), values=array([[2., 2.]], dtype=float32))
         """
+        self._require_gradient()
         ids = np.array(_check.integer_indices(indices))  # which backward reads again
         output, flat = self(ids), ids.reshape(-1)
 
         def backward(grad_output: npt.ArrayLike) -> RowGrad:
-            gradient = _check.operand("grad_output", grad_output, output.shape, self.dtype)
+            gradient = _check.row_gradient(grad_output, output.shape, self.dtype)
+            if self.scale_grad_by_freq:  # which has to be summed without rounding
+                gradient = gradient.astype(_check.sum_dtype(self.dtype), copy=False)
             kept = self._kept(flat)
             rows = gradient.reshape(flat.size, self.embedding_dim)[kept]
             grad = coalesce(flat[kept], rows, num_embeddings=self.num_embeddings)
-            return self._by_frequency(grad, flat[kept])
+            return self._finished(grad, flat[kept])
 
         return output, backward

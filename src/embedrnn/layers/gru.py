@@ -1,38 +1,24 @@
 """The GRU layer."""
 
-from types import ModuleType
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from embedrnn.layers.layer import Array
+from embedrnn import _check
+from embedrnn._cells import Cell, gru_cell
+from embedrnn._docs import RECURRENT_LAYER, documented
 from embedrnn.layers.recurrent import Recurrent
 
 
+@documented(RECURRENT_LAYER)
 class GRU(Recurrent):
     """A stack of GRU layers, as `torch.nn.GRU` with ``batch_first=True``.
 
     Parameters
     ----------
-    input_size : int
-        Features of the input, I.
-    hidden_size : int
-        Units of each layer and direction, H.
-    num_layers : int
-        Layers; each but the first has the output of the one below as its input.
-    bias : bool
-        Whether there are biases.
-    bidirectional : bool
-        Whether each layer also walks from each row's last valid step to its first.
-    reset_after : bool
-        Whether the reset gate meets the state after the product, as in PyTorch and by default in
-        Keras, or before it, as by default in ONNX.
-    dtype : float32 or float64
-        Of the parameters and of all that goes in and out.
-    rng : seed or numpy.random.Generator, optional
-        Whatever `numpy.random.default_rng` takes, for the initial parameters: they are uniform in
-        [-H^-1/2, H^-1/2), as PyTorch's.
+    {input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional}
+    {reset_after, dtype, rng, **others}
 
     Attributes
     ----------
@@ -43,8 +29,7 @@ class GRU(Recurrent):
 
     Raises
     ------
-    TypeError, ValueError
-        If a size is not an integer or too small, or the dtype is another.
+    {TypeError, ValueError}
 
     See Also
     --------
@@ -63,24 +48,31 @@ class GRU(Recurrent):
 
     reset_after: bool
 
-    _gates = 3
-
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        *,
         bias: bool = True,
+        batch_first: bool = True,
+        dropout: float = 0.0,
         bidirectional: bool = False,
+        *,
         reset_after: bool = True,
-        dtype: npt.DTypeLike = np.float32,
+        dtype: npt.DTypeLike | None = None,
         rng: Any = None,
+        **others: Any,
     ) -> None:
         super().__init__(
-            input_size, hidden_size, num_layers, bias=bias, bidirectional=bidirectional,
-            dtype=dtype, rng=rng, reset_after=bool(reset_after),
+            rng, {"batch_first": batch_first, "dropout": dropout, **others},
+            input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bias=bias,
+            bidirectional=bidirectional, reset_after=reset_after, dtype=dtype,
         )  # fmt: skip
 
-    def _pack(self, backend: ModuleType, *weights: Array | None) -> Any:
-        return backend.pack_gru(*weights, self.reset_after)
+    @staticmethod
+    def _variant(reset_after: bool) -> dict[str, Any]:
+        return {"reset_after": _check.flag("reset_after", reset_after)}
+
+    @staticmethod
+    def _cell_of(options: Mapping[str, Any]) -> Cell:
+        return gru_cell(options["reset_after"])

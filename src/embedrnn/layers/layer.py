@@ -1,15 +1,22 @@
 """What every layer is: named parameters that nobody writes to, and how they are replaced."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from types import ModuleType
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
+from embedrnn._backend import Backend, PackedCell
+from embedrnn.layers.lock import Lock
+from embedrnn.quantized import QuantizedRows
 
 Array = npt.NDArray[Any]
+Shapes = Mapping[str, tuple[int, ...]]
+
+# What a pickle of a layer holds; to be raised when that changes.
+_PICKLE_FORMAT = 1
 
 # What the representation leaves out.
 _DEFAULTS = {
@@ -34,36 +41,62 @@ class Weights:
     thread ends with those that it began with, and nothing packed can be stale.
     """
 
-    def __init__(self, parameters: Mapping[str, Array]) -> None:
-        self.parameters = {name: _read_only(array) for name, array in parameters.items()}
-        self.packed: dict[ModuleType, Sequence[Any]] = {}  # by backend
+    def __init__(self, parameters: Mapping[str, Array], *, overwritten: bool = False) -> None:
+        owned = {name: _own(a) for name, a in parameters.items()} if overwritten else parameters
+        # These views stay writeable when the arrays below them no longer are.
+        self._writeable = {name: a.view() for name, a in owned.items() if overwritten}
+        self.parameters = {name: _read_only(array) for name, array in owned.items()}
+        self.packed: dict[Backend, Sequence[PackedCell]] = {}
+        # Of a layer that looks rows up: the table as the functions on rows take it.
+        self.table: Any = self.parameters.get("weight")
+        if self.table is not None and self.table.dtype == np.uint8:
+            self.table = QuantizedRows(self.table)
 
     def overwrite(self, name: str, rows: npt.NDArray[np.intp], values: Array) -> None:
-        """Write rows of a parameter in place, which only its layer may do."""
-        owner = self.parameters[name].base
-        if not (isinstance(owner, np.ndarray) and owner.flags.owndata):  # the bytes of a pickle
-            owner = self.parameters[name].copy()
-            self.parameters[name] = _read_only(owner)
-        owner.flags.writeable = True
-        try:
-            owner[rows] = values
-        finally:
-            owner.flags.writeable = False
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Weights, (self.parameters,)
+        """Write rows of a parameter in place, which only its layer may do, under its lock."""
+        self._writeable[name][rows] = values
 
 
-class Layer:
-    """A layer: its options, as it was constructed with, and its parameters."""
+class Layer(ABC):
+    """A layer: its options, as it was constructed with, and its parameters.
+
+    Threads may share one. A call ends with the parameters that it began with; those that replace
+    parameters take turns, with each other and with calls that scale rows down to `max_norm`.
+    """
+
+    dtype: np.dtype[Any]
 
     _options: tuple[str, ...]
     _weights: Weights
+    _lock: Lock
 
-    def __init__(self, options: dict[str, Any], parameters: Iterable[tuple[str, Array]]) -> None:
-        self._weights = Weights(dict(parameters))
-        self._options = tuple(options)
+    def _hold(self, options: dict[str, Any], parameters: Mapping[str, Array]) -> None:
+        """Begin as a layer of checked options and of parameters that fit them."""
         self.__dict__.update(options)
+        self._options = tuple(options)
+        self._lock = Lock()
+        self._weights = Weights(parameters, overwritten=self._writes(options))
+
+    @staticmethod
+    def _writes(options: Mapping[str, Any]) -> bool:
+        """Whether calls of a layer with these options write to its parameters."""
+        return options.get("max_norm") is not None
+
+    @classmethod
+    @abstractmethod
+    def _checked(cls, *_: Any, **options: Any) -> dict[str, Any]:
+        """Check what a layer is constructed with, and return it by name."""
+
+    @staticmethod
+    @abstractmethod
+    def _shapes(options: Mapping[str, Any]) -> Shapes:
+        """Return the shape of each parameter of a layer with these options."""
+
+    @staticmethod
+    def _stored_in(options: Mapping[str, Any]) -> np.dtype[Any]:
+        """Return the dtype of each parameter of a layer with these options."""
+        dtype: np.dtype[Any] = options["dtype"]
+        return dtype
 
     def state_dict(self) -> dict[str, Array]:
         """Return the parameters by name: read-only arrays, which `update` leaves as they are.
@@ -99,7 +132,7 @@ class Layer:
         >>> bool((one.weight_hh_l0 == other.weight_hh_l0).all())
         True
         """
-        self._replace(state_dict, whole=True)
+        self._replace("state_dict", state_dict, whole=True)
 
     def update(self, parameters: Mapping[str, npt.ArrayLike]) -> None:
         """Replace some parameters; otherwise as `load_state_dict`.
@@ -110,12 +143,39 @@ class Layer:
         >>> layer = er.GRU(5, 7)
         >>> layer.update({"bias_ih_l0": 0.9 * layer.bias_ih_l0})
         """
-        self._replace(parameters, whole=False)
+        self._replace("parameters", parameters, whole=False)
 
-    def _replace(self, given: Mapping[str, npt.ArrayLike], *, whole: bool) -> None:
-        held = self._weights.parameters
-        new = _check.new_parameters(repr(self), held, given, whole=whole)
-        self._weights = Weights(held | new)
+    def _given_options(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in self._options}
+
+    def _replace(self, what: str, given: Mapping[str, npt.ArrayLike], *, whole: bool) -> None:
+        options = self._given_options()
+        shapes, dtype = self._shapes(options), self._stored_in(options)
+        fitting = _check.parameters(repr(self), shapes, dtype, given, what=what, whole=whole)
+        new = {name: np.array(array, order="C") for name, array in fitting.items()}
+        if new:
+            with self._lock:
+                held = self._weights.parameters
+                self._weights = Weights(held | new, overwritten=self._writes(options))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        options = self._given_options()
+        others = {
+            name: value
+            for name, value in self.__dict__.items()
+            if not name.startswith("_") and name not in options
+        }
+        parameters = self.state_dict()
+        if self._writes(options):
+            with self._lock:  # for no row to be half scaled in the copy
+                parameters = {name: array.copy() for name, array in self.state_dict().items()}
+        return _unpickled, (type(self), _PICKLE_FORMAT, options, parameters, others)
+
+    def __setstate__(self, state: Any) -> None:
+        raise ValueError(
+            f"this {type(self).__name__} was pickled before pickles had a format: have the version "
+            "that did it save the state_dict, and load_state_dict it here"
+        )
 
     def __getattr__(self, name: str) -> Any:
         # A private name can only be missing while a copy is under construction.
@@ -132,7 +192,7 @@ class Layer:
         return [*super().__dir__(), *self._weights.parameters]
 
     def __repr__(self) -> str:
-        options = {name: getattr(self, name) for name in self._options}
+        options = self._given_options()
         said = [str(options[name]) for name in self._options[:2]]
         said += [
             f"{name}={value}" if name == "dtype" else f"{name}={value!r}"
@@ -140,6 +200,32 @@ class Layer:
             if name not in _DEFAULTS or value != _DEFAULTS[name]
         ]
         return f"{type(self).__name__}({', '.join(said)})"
+
+
+def _unpickled(
+    cls: type[Layer],
+    version: int,
+    options: Mapping[str, Any],
+    parameters: Mapping[str, Array],
+    others: Mapping[str, Any],
+) -> Layer:
+    """Return a layer from a pickle, which may hold anything, or a copy of one."""
+    name = cls.__name__
+    if version != _PICKLE_FORMAT:
+        raise ValueError(
+            f"a {name} of pickle format {version!r} cannot be loaded, only one of {_PICKLE_FORMAT}"
+        )
+    layer = cls.__new__(cls)
+    checked = cls._checked(**options)
+    shapes, dtype = cls._shapes(checked), cls._stored_in(checked)
+    layer._hold(checked, _check.parameters(f"the pickled {name}", shapes, dtype, parameters))
+    layer.__dict__.update(others)
+    return layer
+
+
+def _own(array: Array) -> Array:
+    """Return an array with memory of its own, which nobody else writes to; a copy if need be."""
+    return array if array.flags.owndata and array.flags.writeable else array.copy()
 
 
 def _read_only(array: Array) -> Array:

@@ -1,35 +1,23 @@
 """The LSTM layer."""
 
-from types import ModuleType
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from embedrnn.layers.layer import Array
+from embedrnn._cells import LSTM_CELL, Cell
+from embedrnn._docs import RECURRENT_LAYER, documented
 from embedrnn.layers.recurrent import Recurrent
 
 
+@documented(RECURRENT_LAYER)
 class LSTM(Recurrent):
     """A stack of LSTM layers, as `torch.nn.LSTM` with ``batch_first=True``.
 
     Parameters
     ----------
-    input_size : int
-        Features of the input, I.
-    hidden_size : int
-        Units of each layer and direction, H.
-    num_layers : int
-        Layers; each but the first has the output of the one below as its input.
-    bias : bool
-        Whether there are biases.
-    bidirectional : bool
-        Whether each layer also walks from each row's last valid step to its first.
-    dtype : float32 or float64
-        Of the parameters and of all that goes in and out.
-    rng : seed or numpy.random.Generator, optional
-        Whatever `numpy.random.default_rng` takes, for the initial parameters: they are uniform in
-        [-H^-1/2, H^-1/2), as PyTorch's.
+    {input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional}
+    {dtype, rng, **others}
 
     Attributes
     ----------
@@ -40,8 +28,7 @@ class LSTM(Recurrent):
 
     Raises
     ------
-    TypeError, ValueError
-        If a size is not an integer or too small, or the dtype is another.
+    {TypeError, ValueError}
 
     See Also
     --------
@@ -58,24 +45,30 @@ class LSTM(Recurrent):
     ((3, 4, 7), (1, 3, 7), (1, 3, 7))
     """
 
-    _gates = 4
-    _has_cell_state = True
-
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        *,
         bias: bool = True,
+        batch_first: bool = True,
+        dropout: float = 0.0,
         bidirectional: bool = False,
-        dtype: npt.DTypeLike = np.float32,
+        *,
+        dtype: npt.DTypeLike | None = None,
         rng: Any = None,
+        **others: Any,
     ) -> None:
         super().__init__(
-            input_size, hidden_size, num_layers, bias=bias, bidirectional=bidirectional,
-            dtype=dtype, rng=rng,
+            rng, {"batch_first": batch_first, "dropout": dropout, **others},
+            input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bias=bias,
+            bidirectional=bidirectional, dtype=dtype,
         )  # fmt: skip
 
-    def _pack(self, backend: ModuleType, *weights: Array | None) -> Any:
-        return backend.pack_lstm(*weights)
+    @staticmethod
+    def _variant() -> dict[str, Any]:
+        return {}
+
+    @staticmethod
+    def _cell_of(options: Mapping[str, Any]) -> Cell:
+        return LSTM_CELL

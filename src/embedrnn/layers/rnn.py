@@ -1,37 +1,25 @@
 """The Elman layer."""
 
-from types import ModuleType
+from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
-from embedrnn.layers.layer import Array
+from embedrnn._cells import Cell, rnn_cell
+from embedrnn._docs import RECURRENT_LAYER, documented
 from embedrnn.layers.recurrent import Recurrent
 
 
+@documented(RECURRENT_LAYER)
 class RNN(Recurrent):
     """A stack of Elman layers, as `torch.nn.RNN` with ``batch_first=True``.
 
     Parameters
     ----------
-    input_size : int
-        Features of the input, I.
-    hidden_size : int
-        Units of each layer and direction, H.
-    num_layers : int
-        Layers; each but the first has the output of the one below as its input.
+    {input_size, hidden_size, num_layers}
     nonlinearity : {"tanh", "relu"}
-    bias : bool
-        Whether there are biases.
-    bidirectional : bool
-        Whether each layer also walks from each row's last valid step to its first.
-    dtype : float32 or float64
-        Of the parameters and of all that goes in and out.
-    rng : seed or numpy.random.Generator, optional
-        Whatever `numpy.random.default_rng` takes, for the initial parameters: they are uniform in
-        [-H^-1/2, H^-1/2), as PyTorch's.
+    {bias, batch_first, dropout, bidirectional, dtype, rng, **others}
 
     Attributes
     ----------
@@ -41,12 +29,14 @@ class RNN(Recurrent):
 
     Raises
     ------
-    TypeError, ValueError
-        If a size is not an integer or too small, or an option is none there is.
+    {TypeError}
+    ValueError
+        If a size is too small, or the nonlinearity is neither of the two.
 
     See Also
     --------
     embedrnn.rnn_forward : The definition of one layer in one direction.
+    embedrnn.convert : Weights of other libraries.
 
     Examples
     --------
@@ -60,25 +50,32 @@ class RNN(Recurrent):
 
     nonlinearity: str
 
-    _gates = 1
-
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        *,
         nonlinearity: Literal["tanh", "relu"] = "tanh",
         bias: bool = True,
+        batch_first: bool = True,
+        dropout: float = 0.0,
         bidirectional: bool = False,
-        dtype: npt.DTypeLike = np.float32,
+        *,
+        dtype: npt.DTypeLike | None = None,
         rng: Any = None,
+        **others: Any,
     ) -> None:
-        _check.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
         super().__init__(
-            input_size, hidden_size, num_layers, bias=bias, bidirectional=bidirectional,
-            dtype=dtype, rng=rng, nonlinearity=nonlinearity,
+            rng, {"batch_first": batch_first, "dropout": dropout, **others},
+            input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bias=bias,
+            bidirectional=bidirectional, nonlinearity=nonlinearity, dtype=dtype,
         )  # fmt: skip
 
-    def _pack(self, backend: ModuleType, *weights: Array | None) -> Any:
-        return backend.pack_rnn(*weights, self.nonlinearity)
+    @staticmethod
+    def _variant(nonlinearity: str) -> dict[str, Any]:
+        _check.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+        return {"nonlinearity": nonlinearity}
+
+    @staticmethod
+    def _cell_of(options: Mapping[str, Any]) -> Cell:
+        return rnn_cell(options["nonlinearity"])

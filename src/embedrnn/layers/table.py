@@ -1,7 +1,6 @@
 """What the layers over the rows of a table share: the table, its norms, and its gradient."""
 
-from _thread import allocate_lock  # threading takes a millisecond to import
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -9,13 +8,16 @@ import numpy.typing as npt
 
 from embedrnn import _check
 from embedrnn._grouping import group
-from embedrnn.coalesce import RowGrad
-from embedrnn.layers.layer import Array, Layer
+from embedrnn._quiet import quiet
+from embedrnn._storage import INT8_HEADER
+from embedrnn.coalesce import RowGrad, rounded
+from embedrnn.layers.layer import Array, Layer, Shapes, Weights
+from embedrnn.quantized import QuantizedRows, quantize_rows
 
 _Result = TypeVar("_Result")
 
-# Held where rows may be renormalised: nobody else then scales them again or reads them half scaled.
-_renormalising = allocate_lock()
+# The options that a call reads; the others are for training.
+_READ = ("padding_idx", "mode", "include_last_offset")
 
 _EPS = 1e-7  # PyTorch's, for equal rows
 
@@ -29,24 +31,40 @@ class Table(Layer):
     max_norm: float | None
     norm_type: float
     scale_grad_by_freq: bool
-    dtype: np.dtype[Any]
 
-    def __init__(self, options: dict[str, Any], rng: Any, weight: Array | None) -> None:
+    def __init__(self, rng: Any, weight: Any, others: dict[str, Any], **options: Any) -> None:
+        _check.only_words(type(self).__name__, _check.TABLE_WORDS, others)
+        checked = self._checked(**options)
         if weight is None:
-            weight = _initial(options, rng)
-        else:  # somebody else's: copied only if this layer writes to it
-            weight = weight.view() if options["max_norm"] is None else weight.copy()
-        super().__init__(options, [("weight", weight)])
+            weight = _initial(checked, rng)
+        else:  # a view of what is somebody else's, who may go on writing to it
+            shape, dtype = self._shapes(checked)["weight"], self._stored_in(checked)
+            weight = _check.given_table(_stored(weight), shape, dtype).view()
+        self._hold(checked, {"weight": weight})
+
+    @staticmethod
+    def _shapes(options: Mapping[str, Any]) -> Shapes:
+        header = INT8_HEADER if options["dtype"] == _check.INT8 else 0
+        return {"weight": (options["num_embeddings"], header + options["embedding_dim"])}
+
+    @staticmethod
+    def _stored_in(options: Mapping[str, Any]) -> np.dtype[Any]:
+        return np.dtype(np.uint8) if options["dtype"] == _check.INT8 else Layer._stored_in(options)
 
     @classmethod
-    def from_pretrained(cls, weight: npt.ArrayLike, **options: Any) -> Self:
+    def from_pretrained(
+        cls, weight: npt.ArrayLike | QuantizedRows, freeze: bool = True, **options: Any
+    ) -> Self:
         """Return a layer over a table that is there already.
 
         Parameters
         ----------
-        weight : array_like, shape (V, D), float32, float64, float16 or bfloat16
+        weight : array_like, shape (V, D), float32, float64, float16 or bfloat16, or QuantizedRows
             The table. It is not copied if its rows are in one piece each, so that a `numpy.memmap`
             may be larger than memory, and what is written to it later shows; with `max_norm` it is.
+            A layer of QuantizedRows is for inference: see `quantize`.
+        freeze : True
+            A layer's parameters are read-only, and no other value has a meaning.
         **options
             Those of the constructor but ``dtype`` and ``rng``. The row of `padding_idx` stays as it
             is.
@@ -63,35 +81,88 @@ class Table(Layer):
         array([[3., 4.],
                [3., 4.]])
         """
-        table = _check.bag_table(weight)
+        dtype, table = _check.INT8, weight
+        if not isinstance(table, QuantizedRows):
+            table = _check.as_rows(_check.bag_table(table)[0])
+            dtype = table.dtype
+        words = {name: options[name] for name in _check.PRETRAINED_WORDS if name in options}
+        _check.only_words(cls.__name__, _check.PRETRAINED_WORDS, words | {"freeze": freeze})
         make: Any = cls
-        layer: Self = make(*table.shape, dtype=table.dtype, _weight=table, **options)
+        layer: Self = make(*table.shape, dtype=dtype, _weight=table, **options)
         return layer
 
+    def quantize(self) -> Self:
+        """Return a layer over the table as `quantize_rows` rounds it, for inference.
+
+        Returns
+        -------
+        Embedding or EmbeddingBag
+            One of dtype int8 with the options that a call reads. It gives float32, and its `weight`
+            is a `QuantizedRows`; a `state_dict` holds the ``rows`` of that. Its `vjp` is refused.
+
+        Raises
+        ------
+        TypeError
+            If the table is of int8 rows already.
+        ValueError
+            If the table is not finite in float32.
+
+        Notes
+        -----
+        With `max_norm`, all rows of this layer are scaled down to it, as if each were looked up.
+
+        Examples
+        --------
+        >>> import embedrnn as er
+        >>> layer = er.Embedding.from_pretrained([[0.0, 51.0, 255.0], [2.0, 2.0, 2.0]]).quantize()
+        >>> layer
+        Embedding(2, 3, dtype=int8)
+        >>> layer([1, 0])
+        array([[  2.,   2.,   2.],
+               [  0.,  51., 255.]], dtype=float32)
+        """
+        table = self._looked_up(np.arange(self.num_embeddings), quantize_rows)
+        kept = {name: getattr(self, name) for name in _READ if name in self._options}
+        return self.from_pretrained(table, **kept)
+
     @property
-    def weight(self) -> Array:
-        """The table, shape (V, D), read-only."""
-        return self._weights.parameters["weight"]
+    def weight(self) -> Array | Any:
+        """The table, shape (V, D), read-only; QuantizedRows where the dtype is int8."""
+        return self._weights.table
 
-    def _looked_up(self, indices: npt.ArrayLike, look: Callable[[], _Result]) -> _Result:
-        """Return what a look-up gives when the norms of the rows that it reads are bounded."""
+    def _replace(self, what: str, given: Mapping[str, Any], *, whole: bool) -> None:
+        if isinstance(given, Mapping):
+            given = {name: _stored(array) for name, array in given.items()}
+        super()._replace(what, given, whole=whole)
+
+    def _require_gradient(self) -> None:
+        if self.dtype == _check.INT8:
+            raise TypeError(
+                "int8 rows have no gradient: take that of the layer that was quantized, update it, "
+                "and quantize() it again"
+            )
+
+    def _looked_up(self, indices: npt.ArrayLike, look: Callable[[Any], _Result]) -> _Result:
+        """Return look(table), with the norms of the rows that it reads bounded.
+
+        The lock keeps others from scaling these rows again, from reading them half scaled, and from
+        replacing the table meanwhile.
+        """
         if self.max_norm is None:
-            return look()
-        with _renormalising:
-            found = look()  # which refuses what is wrong before anything is written
-            return look() if self._renormalise(indices, self.max_norm) else found
+            return look(self.weight)
+        with self._lock:
+            weights = self._weights
+            table = weights.parameters["weight"]
+            found = look(table)  # which refuses what is wrong before anything is written
+            return look(table) if self._renormalise(weights, indices, self.max_norm) else found
 
-    def _renormalise(self, indices: npt.ArrayLike, max_norm: float) -> bool:
+    def _renormalise(self, weights: Weights, indices: npt.ArrayLike, max_norm: float) -> bool:
         """Scale the rows of a greater norm down to it, each of them once."""
-        table = self.weight
-        rows = group(_check.integer_indices(indices).reshape(-1), self.num_embeddings).rows
-        values = table[rows].astype(_check.sum_dtype(table.dtype))
-        norms = np.linalg.norm(values, self.norm_type, axis=1)
-        over = norms > max_norm
-        scale = (max_norm / (norms[over].astype(np.float64) + _EPS)).astype(values.dtype)
-        if scale.size:
-            self._weights.overwrite("weight", rows[over], values[over] * scale[:, None])
-        return bool(scale.size)
+        rows = group(_check.bags(indices)[0], self.num_embeddings, "weight").rows
+        over, values = _bounded(weights.parameters["weight"][rows], max_norm, self.norm_type)
+        if len(values):
+            weights.overwrite("weight", rows[over], values)
+        return bool(len(values))
 
     def _kept(self, flat: Array) -> Any:
         """Return which of the indices have a gradient: those that are not padding."""
@@ -99,21 +170,55 @@ class Table(Layer):
             return slice(None)
         return (flat != self.padding_idx) & (flat != self.padding_idx - self.num_embeddings)
 
-    def _by_frequency(self, grad: RowGrad, flat: Array) -> RowGrad:
-        """Divide the gradient of each row by how often it is among the indices, if asked to."""
-        if not self.scale_grad_by_freq:
-            return grad
-        counts = group(flat, self.num_embeddings).counts[:, None]
-        sums = _check.sum_dtype(grad.values.dtype)
-        values = grad.values.astype(sums, copy=False) / counts.astype(sums)
-        return RowGrad(grad.indices, values.astype(grad.values.dtype, copy=False))
+    def _finished(self, grad: RowGrad, flat: Array) -> RowGrad:
+        """Return sums in the dtype of the table, each over how often its row is named if asked to.
+
+        A half is rounded once, behind the division: the sum alone may be too great for it.
+        """
+        if self.scale_grad_by_freq:
+            counts = group(flat, self.num_embeddings, "weight").counts[:, None]
+            grad = RowGrad(grad.indices, _divided(grad.values, counts))
+        return rounded(grad, self.dtype)
 
 
+def _stored(weight: Any) -> Any:
+    """Return a table as a layer stores it."""
+    return weight.rows if isinstance(weight, QuantizedRows) else weight
+
+
+@quiet
+def _divided(sums: Array, counts: Array) -> Array:
+    shares: Array = sums / counts.astype(sums.dtype)
+    return shares
+
+
+@quiet
+def _bounded(rows: Array, max_norm: float, p: float) -> tuple[npt.NDArray[np.bool_], Array]:
+    """Return which rows have a greater norm, and those scaled down to it.
+
+    The norms are those of rows over their greatest magnitude, in float64: no power overflows, nor
+    do all of a row vanish.
+    """
+    values = rows.astype(np.float64)
+    most = np.abs(values).max(axis=1, initial=0)
+    most[~(np.isfinite(most) & (most > 0))] = 1
+    parts, bound = values / most[:, None], max_norm / most
+    norms = np.linalg.norm(parts, p, axis=1)
+    # As the table is summed, lest a row that was scaled down before be so for a last bit.
+    sums = _check.sum_dtype(rows.dtype)
+    over = norms.astype(sums) > bound.astype(sums)
+    scale = max_norm / (norms[over] + _EPS / most[over])
+    return over, (parts[over] * scale[:, None]).astype(rows.dtype)
+
+
+@quiet
 def _initial(options: dict[str, Any], rng: Any) -> Array:
     """Return rows of the standard normal distribution, that of padding 0."""
     dtype, shape = options["dtype"], (options["num_embeddings"], options["embedding_dim"])
-    normal = np.random.default_rng(rng).standard_normal(shape, _check.sum_dtype(dtype))
+    quantized = dtype == _check.INT8
+    dtype = np.dtype(np.float32) if quantized else dtype
+    normal = _check.generator("rng", rng).standard_normal(shape, _check.sum_dtype(dtype))
     weight = normal.astype(dtype, copy=False)
     if options["padding_idx"] is not None:
         weight[options["padding_idx"]] = 0
-    return weight
+    return quantize_rows(weight).rows if quantized else weight

@@ -1,0 +1,257 @@
+// Every kernel's signature on one page. A kernel is what one core does to one block: it never
+// throws, allocates, starts threads or checks its arguments. Each ISA file compiles the whole
+// registry once; the rest of the library reaches the kernels only through these pointers.
+//
+// Legend: B batch, T padded time, V table rows (num_embeddings), I input width, H hidden width, G
+// gates. Strides are in elements of the type they belong to, unless a name says bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace embedrnn {
+
+// What an index outside [-V, V) means; numpy.take's modes.
+enum class IndexMode : std::uint8_t { kRaise, kWrap, kClip };
+
+// The integer dtypes an index array may have, in the order of RowKernels::resolve.
+enum class IndexType : std::uint8_t {
+  kInt8,
+  kInt16,
+  kInt32,
+  kInt64,
+  kUInt8,
+  kUInt16,
+  kUInt32,
+  kUInt64
+};
+inline constexpr int kIndexTypes = 8;
+
+// Numbers by their bits: IEEE binary16, and the upper half of binary32.
+struct Float16 {
+  std::uint16_t bits;
+};
+struct BFloat16 {
+  std::uint16_t bits;
+};
+
+// A row of an int8 table: scale and offset (float32), then the codes (int8), none of them aligned.
+// A code means scale * code + offset.
+struct Int8Row {};
+inline constexpr std::ptrdiff_t kInt8RowHeader = 8;
+
+// What rows of S are summed in.
+template <class S>
+struct SumOf {
+  using type = float;
+};
+template <>
+struct SumOf<double> {
+  using type = double;
+};
+template <class S>
+using Sum = typename SumOf<S>::type;
+
+namespace kernels {
+
+// Turns n indices into row numbers in [0, n_rows). Returns the position of the first index that has
+// none, or n; `rows` is then filled up to that position at least.
+using ResolveIndices = std::ptrdiff_t (*)(const void* indices,
+                                          std::ptrdiff_t n,
+                                          std::int64_t n_rows,
+                                          IndexMode mode,
+                                          std::int64_t* rows) noexcept;
+
+// Returns the position of the first of n indices outside [-n_rows, n_rows), or n.
+using FindBadIndex = std::ptrdiff_t (*)(const void* indices,
+                                        std::ptrdiff_t n,
+                                        std::int64_t n_rows) noexcept;
+
+// out[i] = table[rows[i]] for rows of `cols` elements, of `itemsize` bytes in `out`. All strides in
+// bytes. `ahead`, here and below, says how many rows ahead to fetch, 0 if none.
+struct GatherBlock {
+  const char* table;
+  std::ptrdiff_t table_row_stride, table_col_stride;
+  std::ptrdiff_t ahead;
+  const std::int64_t* rows;  // (n)
+  std::ptrdiff_t n, cols, itemsize;
+  char* out;  // may not overlap the table
+  std::ptrdiff_t out_row_stride, out_col_stride;
+  bool past_caches;  // whether the output is better not kept there
+};
+
+// target[rows[i]] += updates[positions[i]], i ascending. U is the type each sum is formed in:
+// double for a float target gives what NumPy gives for float64 updates.
+template <class T, class U>
+struct ScatterAddBlock {
+  T* target;
+  std::ptrdiff_t target_row_stride, target_col_stride;
+  std::ptrdiff_t ahead;
+  const std::int64_t* rows;       // (n)
+  const std::int64_t* positions;  // (n); null: positions[i] = i
+  std::ptrdiff_t n, cols;
+  const U* updates;  // may not overlap the target
+  std::ptrdiff_t update_row_stride, update_col_stride;
+};
+
+// The rows of bags [first, last). Bag b holds the items from offsets[b] to offsets[b + 1].
+struct BagRows {
+  const char* table;
+  std::ptrdiff_t table_row_stride;  // in bytes
+  std::ptrdiff_t ahead;
+  const std::int64_t* rows;     // (items): where in the table
+  std::ptrdiff_t items;         // of all bags
+  const std::int64_t* offsets;  // (bags + 1)
+  std::ptrdiff_t first, last;
+  std::ptrdiff_t cols;  // of a row, as many as are taken of it
+};
+
+// out[b] = sum of weights[i] * table[rows[i]] over the items of bag b, i rising from zero; divided
+// by their number if `mean`. T is the type of the sums; halves are rounded once.
+template <class T>
+struct BagSumBlock {
+  BagRows bags;
+  const T* weights;  // (items), or null: ones
+  bool mean;
+  std::ptrdiff_t first_col, last_col;  // those to sum
+  char* out;                           // apart from the table
+  std::ptrdiff_t out_row_stride;       // in bytes
+  const std::int64_t* out_rows;  // (bags): the sum starts from out[out_rows[b]]; null: out[b] = ...
+  // Of a bag that comes in pieces, one call for each: its sums so far, and where to leave them for
+  // the next piece: first_col to last_col, apart from each other. Null: the bag begins, or ends, in
+  // this call.
+  const T* before;
+  T* after;
+  std::ptrdiff_t items_before;  // of the same bag, in the pieces before
+};
+
+// out[b] = the greatest of the items of bag b in each column, NaN if there is one, 0 if it is
+// empty.
+struct BagMaxBlock {
+  BagRows bags;
+  char* out;
+  std::ptrdiff_t out_row_stride;  // in bytes
+  std::int64_t* winners;          // (bags, cols): the item it came from, -1 if none; or null
+  bool goes_on;  // from what out and winners hold: of one bag, the pieces before have been seen
+};
+
+// out[i] = gradient[b] . table[rows[i]] for each item i of bag b.
+template <class T>
+struct BagDotBlock {
+  BagRows bags;
+  const char* gradient;                // (bags, cols) of T
+  std::ptrdiff_t gradient_row_stride;  // in bytes
+  T* out;                              // (items)
+};
+
+// Packed weights: the (G*H, K) matrix as panels. A panel holds the weights of a few vectors of
+// outputs for every k in turn: [k][vector][lane]. Vectors are counted unit-vector first, gate
+// second, so that the gates of the same units lie side by side and meet in registers. The last
+// lanes of a gate are zero where H is not a multiple of the vector width. ops/packing.h writes this
+// layout. A panel holds whole units: all gates of one unit-vector, or of several where those are
+// few. The kernels have register blocks for panels of three and four vectors.
+inline constexpr std::ptrdiff_t kMostGates = 4;
+constexpr std::ptrdiff_t panel_vectors(std::ptrdiff_t gates) { return gates == 3 ? 3 : 4; }
+
+// The unit-vectors that one thread makes, whole panels but at the end of the last.
+struct UnitRange {
+  std::ptrdiff_t first, end;
+  bool descending;  // the panels from the last to the first; no bit depends on it
+};
+
+// out[m] = bias + inputs[m] W, for m rows and the vectors of some units.
+template <class T>
+struct AffineBlock {
+  const T* const* inputs;  // m pointers to K elements each
+  std::ptrdiff_t m, k, gates, vectors;
+  UnitRange units;
+  const T* weight;  // packed
+  const T* bias;    // (vectors * lanes)
+  T* out;           // (m, vectors * lanes)
+};
+
+// One time step of a cell for `rows` rows. A state row is `hidden` rounded up to whole vectors.
+template <class T>
+struct CellStep {
+  std::ptrdiff_t rows, hidden;
+  UnitRange units;  // the reset-before GRU takes all of them only
+  const T*
+      weight_hh;  // packed; the reset-before GRU has two, of r and z and of n, one behind the other
+  const T* bias_hh;           // one state row: the recurrent bias of n in the reset-after GRU
+  const T* const* projected;  // rows pointers to gates * state row: the input product and biases
+  const T* h_prev;            // (rows, state row)
+  T* h_next;                  // (rows, state row), apart from h_prev
+  T* c;                       // (rows, state row): the cell state of the LSTM, in place
+  T* workspace;               // (2 rows, state row), for the reset-before GRU
+  T* const* output;           // rows pointers to `hidden` elements each
+};
+template <class T>
+using StepKernel = void (*)(const CellStep<T>&) noexcept;
+
+// The recurrent cells. The file of a cell gives its kernels, as KernelsOf (cell-inl.h).
+enum class CellKind : std::uint8_t { kRnnTanh, kRnnRelu, kGru, kGruResetBefore, kLstm, kEnd };
+inline constexpr int kCellKinds = static_cast<int>(CellKind::kEnd);
+
+template <class T>
+struct CellKernels {
+  StepKernel<T> step;
+};
+
+template <class T>
+using Elementwise = void (*)(const T* x, std::ptrdiff_t n, T* out) noexcept;
+
+struct RowKernels {
+  FindBadIndex find_bad[kIndexTypes];
+  ResolveIndices resolve[kIndexTypes];
+  void (*gather)(const GatherBlock&) noexcept;
+  void (*gather_int8)(const GatherBlock&) noexcept;  // rows of int8, as float
+  void (*scatter_add_f32)(const ScatterAddBlock<float, float>&) noexcept;
+  void (*scatter_add_f32_f64)(const ScatterAddBlock<float, double>&) noexcept;
+  void (*scatter_add_f64)(const ScatterAddBlock<double, double>&) noexcept;
+  // Integers, signed ones by their bits: sums wrap alike.
+  void (*scatter_add_u8)(const ScatterAddBlock<std::uint8_t, std::uint8_t>&) noexcept;
+  void (*scatter_add_u16)(const ScatterAddBlock<std::uint16_t, std::uint16_t>&) noexcept;
+  void (*scatter_add_u32)(const ScatterAddBlock<std::uint32_t, std::uint32_t>&) noexcept;
+  void (*scatter_add_u64)(const ScatterAddBlock<std::uint64_t, std::uint64_t>&) noexcept;
+};
+
+// For a table that stores S, whose sums are formed in T.
+template <class T>
+struct BagKernels {
+  void (*sum)(const BagSumBlock<T>&) noexcept;
+  void (*max)(const BagMaxBlock&) noexcept;
+  void (*dot)(const BagDotBlock<T>&) noexcept;
+};
+
+struct AllBagKernels {
+  BagKernels<float> f32;
+  BagKernels<double> f64;
+  BagKernels<float> f16, bf16, int8;
+  // Sums of float added to rows of halves.
+  void (*add_to_f16)(const BagSumBlock<float>&) noexcept;
+  void (*add_to_bf16)(const BagSumBlock<float>&) noexcept;
+};
+
+template <class T>
+struct RecurrentKernels {
+  std::ptrdiff_t lanes;  // elements of a vector
+  void (*affine)(const AffineBlock<T>&) noexcept;
+  CellKernels<T> cells[kCellKinds];  // by CellKind
+  Elementwise<T> exp, sigmoid, tanh;
+};
+
+struct Registry {
+  const char* isa;
+  RowKernels rows;
+  AllBagKernels bags;
+  RecurrentKernels<float> f32;
+  RecurrentKernels<double> f64;
+};
+
+extern const Registry baseline_kernels;
+extern const Registry avx2_kernels;
+extern const Registry avx512_kernels;
+extern const Registry neon_kernels;
+
+}  // namespace kernels
+}  // namespace embedrnn

@@ -1,0 +1,137 @@
+// What operations cost, and from where on another way is worth it: every constant that was tuned by
+// measuring, and the rules that read it.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace embedrnn::ops {
+
+// --- Rows of a table. Costs are counted in bytes.
+
+inline constexpr std::ptrdiff_t kLineBytes = 64;
+
+// What n rows of so many bytes cost: a row costs something beside its own bytes, as much as a cache
+// line does.
+inline std::ptrdiff_t cost_of_rows(std::ptrdiff_t n, std::ptrdiff_t row_bytes) {
+  return n * (row_bytes + kLineBytes);
+}
+
+// Whether that is enough for a second thread, which costs more than it brings below some 15 us.
+inline bool is_worth_threads(std::ptrdiff_t n, std::ptrdiff_t row_bytes) {
+  return cost_of_rows(n, row_bytes) >= std::ptrdiff_t{1} << 19;
+}
+
+// A table of so many bytes stays in L2 and needs no prefetching: for narrow rows the prefetches
+// cost more than the copies.
+inline constexpr std::ptrdiff_t kResidentBytes = std::ptrdiff_t{1} << 20;
+
+// Bytes of the rows that are fetched ahead of the one in hand. Four times as far took 1.05 to 1.2
+// times as long (Zen 3). Of a bag they come a tile of columns at a time, and so from more rows.
+inline constexpr std::ptrdiff_t kBytesAhead = std::ptrdiff_t{1} << 12;
+inline constexpr std::ptrdiff_t kBagBytesAhead = std::ptrdiff_t{1} << 14;
+
+// How many rows that is, 0 if a kernel fetches none: at least 4 and at most 16.
+inline std::ptrdiff_t
+rows_ahead(std::ptrdiff_t n_rows, std::ptrdiff_t row_bytes, std::ptrdiff_t bytes_ahead) {
+  constexpr std::ptrdiff_t kLeast = 4, kMost = 16;
+  if (row_bytes == 0 || n_rows * row_bytes <= kResidentBytes) return 0;
+  return std::clamp(bytes_ahead / row_bytes, kLeast, kMost);
+}
+
+// How many rows one chunk of a gather copies. Each chunk starts without rows under way, so not too
+// few; a Ctrl-C is seen between two, so not too many.
+inline std::ptrdiff_t
+rows_a_chunk(std::ptrdiff_t n, std::ptrdiff_t row_bytes, std::ptrdiff_t threads) {
+  constexpr std::ptrdiff_t kLeast = std::ptrdiff_t{1} << 16, kMost = std::ptrdiff_t{1} << 22;
+  if (!is_worth_threads(n, row_bytes)) return std::max<std::ptrdiff_t>(1, n);
+  const std::ptrdiff_t bytes = std::clamp(n * row_bytes / (4 * threads), kLeast, kMost);
+  return std::max<std::ptrdiff_t>(1, bytes / std::max<std::ptrdiff_t>(1, row_bytes));
+}
+
+// Whether a gather stores past the caches: an output of this size is gone from them before anybody
+// reads it, and the table stays. That took 0.6 to 0.7 of the time, but 1.1 from a table of 256 MB.
+// The pages of a new output are cleared, in cache, when they are first touched.
+inline bool goes_past_caches(std::ptrdiff_t out_bytes, std::ptrdiff_t table_bytes, bool old_out) {
+  constexpr std::ptrdiff_t kLargeCache = std::ptrdiff_t{1} << 25;
+  return old_out && out_bytes >= kLargeCache && table_bytes <= kLargeCache;
+}
+
+// Whether a scatter_add is worth sharing: every thread walks all indices, which takes twice the
+// work to be worth it, and a scalar is added in the time it takes to find out whose it is.
+inline bool is_worth_sharing(std::ptrdiff_t n, std::ptrdiff_t row_bytes, std::ptrdiff_t threads) {
+  constexpr std::ptrdiff_t kScalarBytes = 8;
+  return threads > 1 && row_bytes > kScalarBytes && is_worth_threads(n / 2, row_bytes);
+}
+
+// Bytes of the target that one block of a scatter_add changes at most, but for one row of more: a
+// Ctrl-C is seen between two.
+inline constexpr std::ptrdiff_t kScatteredBytes = std::ptrdiff_t{1} << 22;
+
+// Indices, offsets or keys that a plain loop goes through between two looks for a Ctrl-C, some 50
+// us of work; in scattered order they take ten times as long.
+inline constexpr std::ptrdiff_t kBlockOfIndices = std::ptrdiff_t{1} << 16;
+
+// Indices of a scatter_add that are looked at to share out the rows that they name.
+inline constexpr std::ptrdiff_t kSampledIndices = 256;
+
+// The most items that a kernel takes of a bag in one go: so many that a Ctrl-C is seen soon and
+// their row numbers stay in L2.
+inline std::ptrdiff_t items_a_piece(std::ptrdiff_t row_bytes) {
+  return (std::ptrdiff_t{1} << 20) / cost_of_rows(1, row_bytes) + 1;
+}
+
+// The most columns of a bag in pieces: their sums wait for the next piece on the stack.
+inline constexpr std::ptrdiff_t kPieceColumns = 2048;
+
+// How many items make a share of bags: no more than a piece, and at least so many that a share is
+// worth handing out.
+inline std::ptrdiff_t
+items_a_share(std::ptrdiff_t items, std::ptrdiff_t row_bytes, std::ptrdiff_t threads) {
+  constexpr std::ptrdiff_t kLeast = std::ptrdiff_t{1} << 16;
+  const std::ptrdiff_t most = items_a_piece(row_bytes);
+  const std::ptrdiff_t least = kLeast / cost_of_rows(1, row_bytes) + 1;
+  return threads == 1 ? most : std::clamp(items / (4 * threads) + 1, least, most);
+}
+
+// The most items of a bag that is not shared out by columns, for which its rows are walked several
+// times: 64 MB of them, or as many as each thread has.
+inline std::ptrdiff_t
+items_of_long_bag(std::ptrdiff_t items, std::ptrdiff_t row_bytes, std::ptrdiff_t threads) {
+  const std::ptrdiff_t longest = (std::ptrdiff_t{1} << 26) / row_bytes + 1;
+  return threads == 1 ? longest : std::min(longest, items / threads + 1);
+}
+
+// --- The recurrence
+
+// About 80 us of arithmetic: less is not worth a second thread.
+inline constexpr double kFlopsPerThread = 8e6;
+// Rows that keep the arithmetic of a thread busy while it reads the weights of a step. With fewer
+// the reading is what takes time, and threads that share it gain more than threads with rows apart.
+inline constexpr std::ptrdiff_t kRowsPerThread = 3;
+// Flops of one step of a group at most, some 10 ms: a Ctrl-C is seen between two.
+inline constexpr double kFlopsPerStep = 1e9;
+// Flops of one step that are worth waiting for each other behind it, some 1.5 us.
+inline constexpr double kFlopsPerMeeting = 8e4;
+// How long a team waits beside half of its time, for whose part of a step takes so many flops: what
+// the part takes of a large layer, whose weights come from memory, and some time more.
+inline std::chrono::nanoseconds patience_of_team(double flops) {
+  constexpr double kFlopsPerNanosecond = 4;
+  return std::chrono::microseconds(200) +
+         std::chrono::nanoseconds(static_cast<std::int64_t>(flops / kFlopsPerNanosecond));
+}
+// What a step of a row costs beside its arithmetic, counted as flops.
+inline constexpr double kFlopsOfOverhead = 1e3;
+// Flops between two looks for a Ctrl-C, some 10 us.
+inline constexpr double kFlopsPerCheckpoint = 1e6;
+// Steps of the first tile of a team: who comes late joins in the second.
+inline constexpr std::ptrdiff_t kFirstSteps = 4;
+// Bytes of input products in a tile of steps: they are written and read back within L2.
+inline constexpr std::ptrdiff_t kTileBytes = std::ptrdiff_t{1} << 17;
+// Pairs of a tile at least: what they share is one reading of the input weights, which for wide
+// layers come from L3.
+inline constexpr std::ptrdiff_t kTilePairs = 48;
+
+}  // namespace embedrnn::ops

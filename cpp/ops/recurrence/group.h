@@ -1,0 +1,154 @@
+// The rows that run side by side from their first step to their last, and their memory.
+#pragma once
+
+#include "ops/costs.h"
+#include "ops/recurrence/packed_cell.h"
+#include "ops/recurrence/rows.h"
+#include "runtime/interrupt.h"
+
+namespace embedrnn::ops {
+
+// Counts the work of a thread, and lets a call end every 10 us or so of it.
+class Account {
+ public:
+  void add(double flops) {
+    flops_ += flops;
+    if (flops_ < kFlopsPerCheckpoint) return;
+    flops_ = 0;
+    runtime::checkpoint();
+  }
+
+ private:
+  double flops_ = 0;
+};
+
+// Flops of one step of one row, and what the step costs beside its arithmetic.
+template <class T>
+double flops_a_step(const PackedCell<T>& cell) {
+  return kFlopsOfOverhead + 2.0 * static_cast<double>(cell.packing().width()) *
+                                static_cast<double>(cell.inputs() + cell.hidden());
+}
+
+template <class T>
+class Group {
+ public:
+  // For so many threads, which share the units of each step.
+  Group(const RunArgs<T>& run_args,
+        const PackedCell<T>& packed,
+        const GroupRows& group_rows,
+        std::ptrdiff_t group_threads)
+      : args(run_args), cell(packed), rows(group_rows), threads(group_threads),
+        width(cell.packing().width()), state(cell.packing().state()),
+        pairs(std::max(rows.size(), pairs_in_cache())) {}
+
+  // What each thread has for itself.
+  struct Own {
+    const T** inputs;     // (pairs)
+    const T** projected;  // (rows)
+    T** outputs;          // (rows)
+    T* x_copy;            // (pairs, I)
+  };
+
+  // Lists all memory.
+  void carve(runtime::Carver& carver) {
+    for (T*& h : h_) h = carver.take<T>(rows.size(), state);
+    c = carver.take<T>((cell.cell().states - 1) * rows.size(), state);
+    workspace = carver.take<T>(cell.cell().workspace * rows.size(), state);
+    products = carver.take<T>(pairs, width);
+    output_copy = carver.take<T>(copies_output() ? rows.size() : 0, cell.hidden());
+    owns_ = carver.take<Own>(threads);
+    for (std::ptrdiff_t rank = 0; rank < threads; ++rank) {
+      const Own own{.inputs = carver.take<const T*>(pairs),
+                    .projected = carver.take<const T*>(rows.size()),
+                    .outputs = carver.take<T*>(rows.size()),
+                    .x_copy = carver.take<T>(copies_x() ? pairs : 0, cell.inputs())};
+      if (owns_ != nullptr) owns_[rank] = own;
+    }
+  }
+
+  const Own& own(std::ptrdiff_t rank) const { return owns_[rank]; }
+
+  // Loads the state of every row, hands out that of the rows of no step, and writes the zeros of
+  // all padding. Returns how many rows are alive.
+  std::ptrdiff_t start() {
+    Account account;
+    for (std::ptrdiff_t r = 0; r < rows.size(); ++r) {
+      const Row row = rows[r];
+      load_state(args.initial[0], row.batch, h_[0] + r * state);
+      if (has_cell_state()) load_state(args.initial[1], row.batch, c + r * state);
+      if (args.output.data == nullptr || !args.output.has_padding()) continue;
+      for (std::ptrdiff_t t = row.length; t < args.time; ++t) {
+        fill_zero(args.output.at(row.batch, t));
+        account.add(kFlopsOfOverhead + static_cast<double>(cell.hidden()));
+      }
+    }
+    return retire(0, rows.size());
+  }
+
+  // Hands out the state of those of the rows `before` that end after so many steps; returns how
+  // many are left.
+  std::ptrdiff_t retire(std::ptrdiff_t steps, std::ptrdiff_t before) {
+    const std::ptrdiff_t alive = rows.alive(steps, before);
+    for (std::ptrdiff_t r = alive; r < before; ++r) {
+      store_state(h(steps) + r * state, rows[r].batch, args.last[0]);
+      if (has_cell_state()) store_state(c + r * state, rows[r].batch, args.last[1]);
+    }
+    return alive;
+  }
+
+  bool has_cell_state() const { return cell.cell().states > 1; }
+  bool copies_x() const { return args.x.col_stride != 1; }
+  bool copies_output() const { return args.output.data != nullptr && args.output.col_stride != 1; }
+
+  // The hidden state before a step of the walk: one of two buffers, of which the step fills the
+  // other.
+  T* h(std::ptrdiff_t step) const { return h_[step % 2]; }
+
+  // The time that a row is at in a step of the walk.
+  std::ptrdiff_t time(const Row& row, std::ptrdiff_t step) const {
+    return args.reverse ? row.length - 1 - step : step;
+  }
+
+  const RunArgs<T>& args;
+  const PackedCell<T>& cell;
+  const GroupRows rows;
+  const std::ptrdiff_t threads;
+  const std::ptrdiff_t width, state;  // of a row of pre-activations, and of a state row
+  const std::ptrdiff_t pairs;         // (row, step) pairs of a tile of steps at most
+  std::ptrdiff_t first = 0, end = 0;  // steps of the tile; the leader of a team sets them
+  T* c = nullptr;                     // (rows, state), of cells that have two states
+  T* workspace = nullptr;             // as kernels::CellStep has it
+  T* products = nullptr;              // (pairs, width): the input products of the tile
+  T* output_copy = nullptr;           // (rows, H)
+
+ private:
+  std::ptrdiff_t pairs_in_cache() const {
+    const std::ptrdiff_t row_elements =
+        std::max<std::ptrdiff_t>(1, width + (copies_x() ? cell.inputs() : 0));
+    const std::ptrdiff_t in_cache = kTileBytes / std::ptrdiff_t{sizeof(T)} / row_elements;
+    return std::min(std::max(in_cache, kTilePairs), rows.pairs());
+  }
+
+  void fill_zero(T* output) const {
+    if (!copies_output()) {
+      std::fill_n(output, cell.hidden(), T{0});
+    } else {
+      for (std::ptrdiff_t u = 0; u < cell.hidden(); ++u) output[u * args.output.col_stride] = T{0};
+    }
+  }
+
+  void load_state(const MatrixView<const T>& from, std::ptrdiff_t batch, T* to) const {
+    const std::ptrdiff_t n = from.data != nullptr ? cell.hidden() : 0;
+    for (std::ptrdiff_t u = 0; u < n; ++u) to[u] = from(batch, u);
+    std::fill(to + n, to + state, T{0});
+  }
+
+  void store_state(const T* from, std::ptrdiff_t batch, const MatrixView<T>& to) const {
+    for (std::ptrdiff_t u = 0; u < cell.hidden(); ++u) to(batch, u) = from[u];
+  }
+
+  T* h_[2] = {nullptr, nullptr};  // (rows, state)
+  Own* owns_ = nullptr;           // (threads)
+};
+
+}  // namespace embedrnn::ops

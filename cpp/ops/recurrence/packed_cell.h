@@ -1,0 +1,106 @@
+// The packed weights of one cell, and the memory they live in.
+#pragma once
+
+#include <type_traits>
+
+#include "ops/recurrence/args.h"
+#include "ops/recurrence/cells.h"
+#include "ops/recurrence/packing.h"
+#include "runtime/isa.h"
+#include "runtime/scratch.h"
+
+namespace embedrnn::ops {
+
+template <class T>
+const kernels::RecurrentKernels<T>& recurrent_kernels() {
+  if constexpr (std::is_same_v<T, float>) {
+    return runtime::registry().f32;
+  } else {
+    return runtime::registry().f64;
+  }
+}
+
+// A cell that owns its packed weights and runs any number of times, on any thread; of the caller's
+// weights it keeps nothing. It stays with the kernels it was packed for, whatever ISA is set later.
+template <class T>
+class PackedCell {
+ public:
+  PackedCell(const Cell& cell, const CellWeights<T>& weights)
+      : cell_(&cell), kernels_(&recurrent_kernels<T>()), inputs_(weights.weight_ih.cols),
+        hidden_(weights.weight_hh.cols), packing_(packing_of(cell.gates)), scratch_(measured()) {
+    runtime::Carver carver(scratch_);
+    carve(carver);
+    pack_weight(packing(), weights.weight_ih, weight_ih_);
+    pack_recurrent(weights);
+    pack_biases(weights);
+  }
+
+  const Cell& cell() const { return *cell_; }
+  std::ptrdiff_t inputs() const { return inputs_; }  // I
+  std::ptrdiff_t hidden() const { return hidden_; }  // H
+  const Packing& packing() const { return packing_; }
+
+  // Runs over all rows. Allocates once, before the first write.
+  void forward(const RunArgs<T>& args) const {
+    runtime::KeptScratch scratch;
+    run(args, scratch);
+  }
+
+  // The same, with the memory of the last call: nothing is allocated but in the first of so many
+  // rows.
+  void step(const RunArgs<T>& args) { run(args, step_scratch_); }
+
+  // For the walk.
+  const kernels::RecurrentKernels<T>& kernels() const { return *kernels_; }
+  const T* weight_ih() const { return weight_ih_; }
+  const T* weight_hh() const { return weight_hh_; }  // as kernels::CellStep has it
+  const T* bias() const { return bias_; }            // what is added to the input product
+  const T* bias_hh() const { return bias_hh_; }      // as kernels::CellStep has it
+
+ private:
+  Packing packing_of(std::ptrdiff_t gates) const { return {gates, hidden_, kernels_->lanes}; }
+
+  void carve(runtime::Carver& carver) {
+    weight_ih_ = carver.take<T>(packing_.width(), inputs_);
+    weight_hh_ = carver.take<T>(packing_.width(), hidden_);
+    bias_ = carver.take<T>(packing_.width());
+    bias_hh_ = carver.take<T>(packing_of(cell_->inner_biases).width());
+  }
+  std::size_t measured() {
+    runtime::Carver carver;
+    carve(carver);
+    return carver.used();
+  }
+
+  void pack_recurrent(const CellWeights<T>& weights) {
+    T* to = weight_hh_;
+    MatrixView<const T> from = weights.weight_hh;
+    for (const std::ptrdiff_t gates : cell_->products) {
+      const Packing product = packing_of(gates);
+      pack_weight(product, from, to);
+      to += product.elements(hidden_);
+      from.data += gates * hidden_ * from.row_stride;
+    }
+  }
+
+  void pack_biases(const CellWeights<T>& weights) {
+    const std::ptrdiff_t outer = (cell_->gates - cell_->inner_biases) * hidden_;
+    pack_bias(packing(), weights.bias_ih, weights.bias_hh, outer, bias_);
+    VectorView<const T> inner = weights.bias_hh;
+    if (inner.data != nullptr) inner.data += outer * inner.stride;
+    pack_bias(packing_of(cell_->inner_biases), inner, {}, 0, bias_hh_);
+  }
+
+  void run(const RunArgs<T>& args, runtime::KeptScratch& scratch) const;
+
+  const Cell* cell_;
+  const kernels::RecurrentKernels<T>* kernels_;
+  std::ptrdiff_t inputs_, hidden_;
+  Packing packing_;
+  T *weight_ih_ = nullptr, *weight_hh_ = nullptr;  // packed
+  T *bias_ = nullptr, *bias_hh_ = nullptr;
+  runtime::Scratch scratch_;
+  runtime::KeptScratch step_scratch_;
+};
+
+}  // namespace embedrnn::ops

@@ -1,0 +1,167 @@
+"""What several docstrings say alike stands once, here, as they say it.
+
+A line ``{lengths, offsets}`` in one of them stands for these paragraphs of its table.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+_Documented = TypeVar("_Documented", bound=Callable[..., object])
+
+
+def documented(paragraphs: Mapping[str, str]) -> Callable[[_Documented], _Documented]:
+    """Fill paragraphs in where a line of the docstring names them, indented as that line is."""
+
+    def fill(thing: _Documented) -> _Documented:
+        if thing.__doc__:  # which python -OO takes away
+            lines = thing.__doc__.split("\n")
+            filled = [_filled(line, paragraphs) if line[-1:] == "}" else line for line in lines]
+            thing.__doc__ = "\n".join(filled)
+        return thing
+
+    return fill
+
+
+def _filled(line: str, paragraphs: Mapping[str, str]) -> str:
+    """Return the paragraphs that a line names; one of others stays, which a test finds."""
+    indent, _, inner = line[:-1].partition("{")
+    names = inner.split(", ")
+    if indent.strip() or not paragraphs.keys() >= set(names):
+        return line
+    return indent + "\n".join(paragraphs[name] for name in names).replace("\n", f"\n{indent}")
+
+
+def _by_name(text: str) -> dict[str, str]:
+    """Return the paragraphs of a text by what each begins with."""
+    every = text.strip().split("\n\n")
+    return {each.partition("\n")[0].partition(" : ")[0]: each for each in every}
+
+
+# Of the functions of the recurrent cells.
+RECURRENCE = _by_name("""
+x : array_like, shape (B, T, I), float32 or float64, or B sequences
+    The input, of any strides: a (T, B, I) array transposed costs no copy. What stands at
+    padded steps is never read. A list of arrays (T_b, I), equally long or not, is ragged input
+    without `offsets`, and so is an Arrow list array of fixed-size lists.
+
+lengths : array_like of any integer dtype, shape (B,), optional
+    Valid steps of each row, in [0, T] and any order; T if absent. Time taken follows them.
+
+offsets : array_like of any integer dtype, shape (B + 1,), optional
+    In place of lengths, for ragged input: `x` is (N, I), one row's steps behind the
+    other's, and row b has those from ``offsets[b]`` to ``offsets[b + 1]``.
+
+h_0 : array_like, shape (B, H), dtype of `x`, optional
+    The hidden state before the first step; zeros if absent.
+
+reset_after : bool
+    Whether the reset gate meets the state after the product, as in PyTorch and by default in
+    Keras, or before it, as in the original paper and by default in ONNX.
+
+reverse : bool
+    Walk from each row's last valid step to its first. Outputs stay in time order.
+
+out : ndarray, shape of the output, dtype of `x`, optional
+    Where to put the output. May overlap the inputs, as if they had been copied before.
+
+output : ndarray, shape (B, T, H) or, of ragged input, (N, H)
+    The hidden state after each step, 0 at padded steps; `out` if that is given. Each row has
+    the same bits alone and in any batch, whatever its padding holds and however many threads
+    there are.
+
+h_n : ndarray, shape (B, H)
+    The hidden state after each row's last step; `h_0` where the length is 0.
+
+TypeError
+    If an array has another dtype.
+
+ValueError
+    If a shape does not fit, a length is outside [0, T], offsets do not rise from 0 to N, a
+    number or a list is null, lengths or offsets come with sequences, or `out` is read-only.
+""")
+
+# Of their layers.
+RECURRENT_LAYER = RECURRENCE | _by_name("""
+input_size : int
+    Features of the input, I.
+
+hidden_size : int
+    Units of each layer and direction, H.
+
+num_layers : int
+    Layers; each but the first has the output of the one below as its input.
+
+bias : bool
+    Whether there are biases.
+
+batch_first : True
+    In PyTorch's place; no other value has a meaning here.
+
+dropout : 0
+    In PyTorch's place; no other value has a meaning here.
+
+bidirectional : bool
+    Whether each layer also walks from each row's last valid step to its first.
+
+dtype : float32 or float64, optional
+    Of the parameters and of all that goes in and out; float32 if absent.
+
+rng : seed or numpy.random.Generator, optional
+    Whatever `numpy.random.default_rng` takes, for the initial parameters: they are uniform in
+    [-H^-1/2, H^-1/2), as PyTorch's.
+
+**others
+    Words of PyTorch's for what is so anyway: ``device="cpu"`` and ``proj_size=0``.
+
+TypeError
+    If a size is not an integer, or the dtype is another.
+
+ValueError
+    If a size is too small.
+""")
+
+# Of bags of rows, and of the layers over the rows of a table.
+TABLE = _by_name("""
+indices : array_like of any integer dtype, shape (N,) or (B, L), or B sequences
+    The rows of all bags, one bag after another; of two axes, each row is a bag. Negative
+    ones count from the end. Of a list of sequences, equally long or not, and of an Arrow list
+    array, each is a bag.
+
+offsets : array_like of any integer dtype, shape (B,), optional
+    For 1-d indices: where each bag begins. The first is 0, none is less than the one
+    before.
+
+lengths : array_like of any integer dtype, shape (B,), optional
+    In place of offsets: how many indices each bag has.
+
+include_last_offset : bool
+    Whether `offsets`, of shape (B + 1,), ends with the number of indices.
+
+num_embeddings : int
+    Rows of the table, V.
+
+embedding_dim : int
+    Columns of the table, D.
+
+max_norm : float, optional
+    The greatest norm that a row may have: those looked up are scaled down to it, in place,
+    which the arrays that a `state_dict` has given show too.
+
+norm_type : float
+    The p of that norm; `numpy.inf` for the greatest magnitude.
+
+dtype : float32, float64, float16, bfloat16 (of ml_dtypes) or int8, optional
+    Of the table and of what is looked up; float32 if absent. int8 is for inference: the table is a
+    `QuantizedRows`, and float32 is looked up.
+
+rng : seed or numpy.random.Generator, optional
+    Whatever `numpy.random.default_rng` takes; a new table is drawn from the standard normal
+    distribution, as PyTorch's.
+
+**others
+    Words of PyTorch's for what is so anyway: ``device="cpu"``, ``sparse=True`` as gradients
+    are, and ``freeze=True`` as parameters are read-only.
+
+weight : ndarray or QuantizedRows, shape (V, D)
+    The table, read-only.
+""")

@@ -1,0 +1,246 @@
+"""Small faults put into a copy of the sources, one at a time: do the tests named see them?
+
+`nox -s mutants` builds each one and runs its tests; arguments are parts of the names of those
+wanted. A mutant that survives is a gap in the tests, or a change that no caller can see: then it
+does not belong here.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("CMakeLists.txt", "LICENSE", "README.md", "cpp", "pyproject.toml", "src")
+# A test that waits for ever has seen the fault as well.
+MOST_SECONDS = 600
+PASSED, FAILED, INTERRUPTED = 0, 1, 2  # how pytest exits
+
+
+class Mutant(NamedTuple):
+    """One place of one file below src/embedrnn or cpp, and what pytest is asked."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+# Those of one file stand together: what a mutant has changed is built again with the next one.
+MUTANTS = [
+    Mutant(
+        "gradient row of the ninth bag on", "src/embedrnn/bag.py",
+        "call.bag_of[groups.positions],", "np.minimum(call.bag_of, 7)[groups.positions],",
+        "test_gradients.py",
+    ),
+    Mutant(
+        "weights not copied for backward", "src/embedrnn/bag.py",
+        '_check.own_copy("per_sample_weights", weights)', "weights",
+        "test_table_layers.py::test_backward_of_bags_keeps_what_it_needs",
+    ),
+    Mutant(
+        "indices not copied for backward", "src/embedrnn/bag.py",
+        "weight, ids.copy(), offsets", "weight, ids, offsets",
+        "test_table_layers.py::test_backward_of_bags_keeps_what_it_needs",
+    ),
+    Mutant(
+        "gradient of a weight behind padding", "src/embedrnn/bag.py",
+        "[slice(None) if call.kept is None else call.kept] = products",
+        "[: products.size] = products", "test_gradients.py",
+    ),
+    Mutant(
+        "padding by its negative number", "src/embedrnn/_check/bag.py",
+        " & (flat != padding - shape[0])", "", "test_bag.py",
+    ),
+    Mutant(
+        "strided gradient of a bag", "src/embedrnn/_check/bag.py",
+        "as_rows(as_native(gradient, sum_dtype(dtype)))",
+        "as_native(gradient, sum_dtype(dtype))", "test_bag.py",
+    ),
+    Mutant(
+        "offsets not copied by the check", "src/embedrnn/_check/ragged.py",
+        "array = own_copy(name, numbers)", "array = as_array(name, numbers)",
+        "test_gradients.py",
+    ),
+    Mutant(
+        "misaligned table", "src/embedrnn/_check/arrays.py",
+        "return array.flags.aligned and array.dtype.isnative", "return array.dtype.isnative",
+        "test_bag.py test_rows.py",
+    ),
+    Mutant(
+        "byte-swapped table", "src/embedrnn/_check/arrays.py",
+        "return array.flags.aligned and array.dtype.isnative", "return array.flags.aligned",
+        "test_bag.py",
+    ),
+    Mutant(
+        "result not delivered to out", "src/embedrnn/_check/arrays.py",
+        "if call.buffer is not call.out:", "if False:",
+        "test_recurrence.py::test_out_layouts",
+    ),
+    Mutant(
+        "gates of a GRU from ONNX", "src/embedrnn/convert/gates.py",
+        '"rzn": {"onnx": "zrn"', '"rzn": {"onnx": "rzn"', "test_convert.py",
+    ),
+    Mutant(
+        "int8 row at the end of float32", "src/embedrnn/quantized.py",
+        "np.isinf(fused) | np.isinf(alone)", "np.isinf(fused)", "test_quantized.py",
+    ),
+    Mutant(
+        "error of a job lost", "cpp/runtime/pool.cpp",
+        "if (!cancelled.exchange(true)) error = std::current_exception();",
+        "cancelled.store(true);",
+        "test_runtime.py::test_ctrl_c_is_noticed_within_50_ms",
+    ),
+    Mutant(
+        "workers keep the signals", "cpp/runtime/pool.cpp",
+        "pthread_sigmask(SIG_SETMASK, &blocked, &before);",
+        "pthread_sigmask(SIG_SETMASK, nullptr, &before);",
+        "test_runtime.py::test_workers_take_the_signals_of_their_own_faults_alone",
+    ),
+    Mutant(
+        "workers round in their own way", "cpp/runtime/pool.cpp",
+        "const BorrowedFloatState borrowed(job->float_state);", "",
+        "test_runtime.py::test_every_thread_computes_in_the_state_of_the_caller",
+    ),
+    Mutant(
+        "offsets not copied by the plain call", "cpp/bindings/plain.cpp",
+        """py::array_t<std::int64_t> bounds(n);
+    copy_numbers(*numbers, bounds.mutable_data());
+    return bounds;""",
+        "return py::array_t<std::int64_t>(*numbers);",
+        "test_plain.py",
+    ),
+    Mutant(
+        "lengths of 32 bits", "cpp/bindings/plain.cpp",
+        "numbers->itemsize() == 8 || numbers->itemsize() == 4 ? numbers",
+        "numbers->itemsize() == 8 || numbers->itemsize() < 4 ? numbers",
+        "test_plain.py",
+    ),
+    Mutant(
+        "keys taken for rising", "cpp/ops/coalesce.cpp",
+        "rising &= row >= before;", "rising &= row >= before || i > 2;", "test_coalesce.py",
+    ),
+    Mutant(
+        "last columns of a shared bag", "cpp/ops/columns.h",
+        "i == count ? cols : even", "even", "test_bag.py",
+    ),
+    Mutant(
+        "mean of a bag in pieces", "cpp/kernels/bag-inl.h",
+        "b.items_before + items.end", "items.end", "test_bag.py",
+    ),
+    Mutant(
+        "a later NaN is the maximum", "cpp/kernels/bag-inl.h",
+        "(x != x && most == most)", "(x != x)", "test_bag.py",
+    ),
+    Mutant(
+        "int8 offset of -0", "cpp/kernels/storage-inl.h",
+        "static_cast<float>(codes[at + i]) + offset;",
+        "static_cast<float>(codes[at + i]) + (offset + 0.0f);",
+        "test_quantized.py test_rows.py test_bag.py",
+    ),
+    Mutant(
+        "halves that lie between two", "cpp/kernels/storage-inl.h",
+        "0xfff + (magnitude >> 13 & 1)", "0x1000", "test_bag.py",
+    ),
+    Mutant(
+        "last bytes of a row", "cpp/kernels/gather-inl.h",
+        "if (at < bytes) copy_vectors<1>", "if (at + 1 < bytes) copy_vectors<1>", "test_rows.py",
+    ),
+    Mutant(
+        "first of a run", "cpp/kernels/scatter-inl.h",
+        "for (std::ptrdiff_t i = first; i < last; ++i) {",
+        "for (std::ptrdiff_t i = last - first > 9 ? first + 1 : first; i < last; ++i) {",
+        "test_rows.py",
+    ),
+]  # fmt: skip
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Yield the sources below a folder, by their paths from there."""
+    for name in SOURCES:
+        whole = folder / name
+        found = whole.rglob("*") if whole.is_dir() else [whole]
+        yield from (p.relative_to(folder) for p in found if p.suffix != ".pyc" and p.is_file())
+
+
+class Copy:
+    """A copy of the sources, its build, and where that is installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tree, self.build, self.site = folder / "tree", folder / "build", folder / "site"
+
+    def restore(self) -> None:
+        """Make the copy that of the sources; what is right stays untouched, so nothing is built."""
+        for path in set(files(self.tree)) - set(files(ROOT)) if self.tree.exists() else ():
+            (self.tree / path).unlink()
+        for path in files(ROOT):
+            text, copy = (ROOT / path).read_bytes(), self.tree / path
+            if not copy.exists() or copy.read_bytes() != text:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(text)
+
+    def install(self) -> None:
+        shutil.rmtree(self.site, ignore_errors=True)
+        options = ["--no-build-isolation", "--no-deps", f"--target={self.site}"]
+        command = ["-m", "pip", "install", "--quiet", *options, f"-Cbuild-dir={self.build}", "."]
+        subprocess.run([sys.executable, *command], cwd=self.tree, check=True)
+
+    def exit_of(self, tests: str) -> int | None:
+        """Run these tests up to the first failure; return how pytest ended, None if it hung."""
+        command = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", "-r", "f"]
+        paths = [f"tests/{test}" for test in tests.split()]
+        env = os.environ | {"PYTHONPATH": str(self.site)}
+        options: Any = {"timeout": MOST_SECONDS, "capture_output": True, "text": True}
+        try:
+            done = subprocess.run(
+                [sys.executable, *command, *paths], cwd=ROOT, env=env, check=False, **options
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        say("".join(f"    {line}\n" for line in done.stdout.splitlines() if line[:6] == "FAILED"))
+        return done.returncode
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def survives(copy: Copy, mutant: Mutant) -> bool:
+    source = (ROOT / mutant.file).read_text(encoding="utf-8")
+    if source.count(mutant.old) != 1:
+        raise SystemExit(f"{mutant.name}: {mutant.file} must have its text once")
+    start = time.monotonic()
+    copy.restore()
+    (copy.tree / mutant.file).write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
+    copy.install()
+    built = time.monotonic() - start
+    code = copy.exit_of(mutant.tests)
+    if code is not None and code > INTERRUPTED:
+        raise SystemExit(f"{mutant.name}: pytest could not run {mutant.tests}")
+    word = "SURVIVED" if code == PASSED else "hung" if code is None else "caught"
+    tested = time.monotonic() - start - built
+    say(f"{word:8}  {mutant.name} (build {built:.0f} s, tests {tested:.0f} s)\n")
+    return code == PASSED
+
+
+def main(folder: str, *parts: str) -> int:
+    wanted = [m for m in MUTANTS if not parts or any(part in m.name for part in parts)]
+    copy = Copy(Path(folder).resolve())
+    copy.restore()
+    copy.install()
+    for tests in dict.fromkeys(mutant.tests for mutant in wanted):
+        if copy.exit_of(tests) != PASSED:
+            raise SystemExit(f"{tests} must pass without a mutant")
+    survivors = [mutant.name for mutant in wanted if survives(copy, mutant)]
+    say(f"{len(survivors)} of {len(wanted)} survived: {', '.join(survivors) or 'none'}\n")
+    return FAILED if survivors else PASSED
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
