@@ -999,6 +999,8 @@ def test_ctrl_c_is_noticed_within_50_ms(
         import os, signal, threading, time
         from embedrnn import _core as core
 
+        # A job in the background is started with SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         clock = time.pthread_getcpuclockid(threading.get_ident())
         ids = lambda n: np.zeros(n, np.int8)
         {before}
