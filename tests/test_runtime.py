@@ -970,6 +970,10 @@ LONG_CALLS = {
         "core.bag_add(update, ids(4 * 10**6), np.array([0, 4 * 10**6]), "
         "np.zeros(1, int), row, 'float16')",
     ),
+    "padding": (
+        "many, whole = ids(2 * 10**7), np.array([0, 2 * 10**7])",
+        "core.without_row(many, whole, 0, 2)",
+    ),
     "packing": (
         "weight = np.zeros((4 * 4096, 4096), 'f4')",
         "core.pack('lstm', weight, weight, None, None)",

@@ -148,6 +148,19 @@ void bag_add(const py::array& updates,
   });
 }
 
+// The positions of the items that stay, and the offsets of the bags among them.
+py::tuple without_row(const py::array& indices,
+                      py::array offsets,
+                      std::ptrdiff_t row,
+                      std::ptrdiff_t n_rows) {
+  const ops::Bags bags = bags_of(indices, offsets);
+  py::array_t<std::int64_t> kept(indices.size()), bounds(offsets.size());
+  const std::ptrdiff_t n = without_gil([&, to = kept.mutable_data(), own = bounds.mutable_data()] {
+    return ops::without_row(bags, row, n_rows, to, own);
+  });
+  return py::make_tuple(kept[py::slice(0, n, 1)], bounds);
+}
+
 std::ptrdiff_t first_bad_offset(py::array offsets, std::ptrdiff_t items) {
   const std::ptrdiff_t n = offsets.size();
   return ops::first_bad_offset(
@@ -190,6 +203,12 @@ void register_bag(py::module_& module) {
              py::arg("rows"),
              py::arg("target"),
              py::arg("storage"));
+  module.def("without_row",
+             &without_row,
+             py::arg("indices"),
+             py::arg("offsets"),
+             py::arg("row"),
+             py::arg("n_rows"));
   module.def("first_bad_offset", &first_bad_offset, py::arg("offsets"), py::arg("items"));
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "ops/columns.h"
@@ -211,7 +212,57 @@ class SharedBags {
   BagRows all_;
 };
 
+// Puts the positions in [first, last) of indices that are neither of two into kept, and returns how
+// many they are.
+template <class I>
+std::ptrdiff_t positions_of_others(const IndexView& indices,
+                                   std::ptrdiff_t first,
+                                   std::ptrdiff_t last,
+                                   std::int64_t one,
+                                   std::int64_t other,
+                                   std::int64_t* kept) {
+  const I* const at = static_cast<const I*>(indices.data);
+  std::ptrdiff_t n = 0;
+  for (std::ptrdiff_t i = first; i < last; ++i) {
+    kept[n] = i;  // which the next one overwrites if it is not to stay
+    n += !std::cmp_equal(at[i], one) && !std::cmp_equal(at[i], other);
+  }
+  return n;
+}
+
+// In the order of IndexType.
+constexpr decltype(&positions_of_others<std::int64_t>) kPositionsOfOthers[] = {
+    positions_of_others<std::int8_t>,
+    positions_of_others<std::int16_t>,
+    positions_of_others<std::int32_t>,
+    positions_of_others<std::int64_t>,
+    positions_of_others<std::uint8_t>,
+    positions_of_others<std::uint16_t>,
+    positions_of_others<std::uint32_t>,
+    positions_of_others<std::uint64_t>,
+};
+
 }  // namespace
+
+std::ptrdiff_t without_row(const Bags& bags,
+                           std::ptrdiff_t row,
+                           std::ptrdiff_t n_rows,
+                           std::int64_t* kept,
+                           std::int64_t* offsets) {
+  const auto positions = kPositionsOfOthers[static_cast<int>(bags.indices.type)];
+  std::ptrdiff_t n = 0;
+  for (std::ptrdiff_t first = 0; first < bags.indices.n; first += kBlockOfIndices) {
+    if (first > 0) runtime::checkpoint();
+    const std::ptrdiff_t last = std::min(first + kBlockOfIndices, bags.indices.n);
+    n += positions(bags.indices, first, last, row, row - n_rows, kept + n);
+  }
+  std::int64_t* begin = kept;
+  for (std::ptrdiff_t b = 0; b <= bags.n; ++b) {
+    begin = std::lower_bound(begin, kept + n, bags.offsets[b]);
+    offsets[b] = begin - kept;
+  }
+  return n;
+}
 
 std::ptrdiff_t
 first_bad_offset(const std::int64_t* offsets, std::ptrdiff_t n, std::ptrdiff_t items) {

@@ -53,6 +53,15 @@ struct BagDotArgs {
 [[nodiscard]] std::ptrdiff_t
 first_bad_offset(const std::int64_t* offsets, std::ptrdiff_t n, std::ptrdiff_t items);
 
+// Leaves the items out that name one row of n_rows, counted from either end: puts the positions of
+// the others into kept (items), where each bag begins among those and the last one ends into
+// offsets (n + 1), and returns how many they are. Indices out of range stay.
+[[nodiscard]] std::ptrdiff_t without_row(const Bags& bags,
+                                         std::ptrdiff_t row,
+                                         std::ptrdiff_t n_rows,
+                                         std::int64_t* kept,
+                                         std::int64_t* offsets);
+
 // Each returns kAllInRange, or the position of the first index that is out of range: then the
 // output holds nothing of use, but the target of bag_add is as it was. Allocates 8 bytes an item,
 // before the first write. Items are summed in rising order, whatever the number of threads.

@@ -77,6 +77,9 @@ class Backend(Protocol):
         positions: _Positions,
         offsets: _Positions,
     ) -> tuple[int, int]: ...
+    def without_row(
+        self, indices: _Indices, offsets: _Positions, row: int, n_rows: int
+    ) -> tuple[_Positions, _Positions]: ...
     def first_bad_offset(self, offsets: _Positions, items: int) -> int: ...
     def bag_sum(
         self,

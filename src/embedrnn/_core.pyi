@@ -53,6 +53,9 @@ def group_rows(
     positions: npt.NDArray[np.int64],
     offsets: npt.NDArray[np.int64],
 ) -> tuple[int, int]: ...
+def without_row(
+    indices: npt.NDArray[np.integer[Any]], offsets: npt.NDArray[np.int64], row: int, n_rows: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]: ...
 def first_bad_offset(offsets: npt.NDArray[np.int64], items: int) -> int: ...
 def bag_sum(
     weight: _Array,

@@ -92,20 +92,23 @@ def embedding_bag(
     array([[6., 8.],
            [3., 4.]])
     """
-    if padding_idx is None:
-        int8_rows = isinstance(weight, QuantizedRows)
-        table: Any = weight.rows if isinstance(weight, QuantizedRows) else weight
-        ids: Any = indices
-        weights: Any = per_sample_weights
-        plain = plain_bag(
-            table, int8_rows, ids, offsets, lengths, mode, weights, include_last_offset
-        )
-        if plain is not None:
-            storage, bounds, out = plain
-            bad = _fill(out, mode, table, storage, ids, bounds, weights)
-            if bad >= 0:
-                raise _check.index_error(ids, bad, "weight", len(table))
-            return out
+    int8_rows = isinstance(weight, QuantizedRows)
+    table: Any = weight.rows if isinstance(weight, QuantizedRows) else weight
+    ids: Any = indices
+    weights: Any = per_sample_weights
+    plain = plain_bag(table, int8_rows, ids, offsets, lengths, mode, weights, include_last_offset)
+    if plain is not None:
+        storage, bounds, out = plain
+        kept = None
+        if padding_idx is not None:
+            ids, bounds, weights, kept = _check.without_padding(
+                ids, bounds, weights, padding_idx, len(table)
+            )
+        bad = _fill(out, mode, table, storage, ids, bounds, weights)
+        if bad >= 0:
+            position = bad if kept is None else int(kept[bad])
+            raise _check.index_error(indices, position, "weight", len(table))
+        return out
     call = _call(
         weight, indices, offsets, lengths, mode, per_sample_weights, padding_idx,
         include_last_offset,

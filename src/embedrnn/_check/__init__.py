@@ -18,7 +18,14 @@ from embedrnn._check.arrays import (
     sum_dtype,
 )
 from embedrnn._check.axes import along, take
-from embedrnn._check.bag import bag, bag_gradient, bag_into, bag_table, row_gradient
+from embedrnn._check.bag import (
+    bag,
+    bag_gradient,
+    bag_into,
+    bag_table,
+    row_gradient,
+    without_padding,
+)
 from embedrnn._check.coalesce import coalesce, dense_rows
 from embedrnn._check.layers import (
     float_dtype,
@@ -93,4 +100,5 @@ __all__ = [
     "take",
     "unpad",
     "whole",
+    "without_padding",
 ]

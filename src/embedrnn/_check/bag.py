@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from embedrnn._backend import current
 from embedrnn._check.array_like import Array, as_array
 from embedrnn._check.arrays import (
     as_native,
@@ -84,13 +85,22 @@ def bag(
     out = np.empty((bounds.size - 1, shape[1]), dtype)
     flat, kept = given.reshape(-1), None
     if padding_idx is not None:
-        padding = row_number("padding_idx", padding_idx, shape[0])
-        keep = (flat != padding) & (flat != padding - shape[0])
-        kept = np.flatnonzero(keep)
-        bounds = np.concatenate(([0], keep.cumsum()))[bounds]
-        flat = flat[kept]
-        weights = None if weights is None else weights[kept]
+        flat, bounds, weights, kept = without_padding(flat, bounds, weights, padding_idx, shape[0])
     return Bag(stored, storage, flat, bounds, out, given, weights, kept)
+
+
+def without_padding(
+    indices: Indices, offsets: Offsets, weights: Array | None, padding_idx: int, n_rows: int
+) -> tuple[Indices, Offsets, Array | None, Offsets]:
+    """Return bags and weights without the padding, and the positions of the items that are left."""
+    row = row_number("padding_idx", padding_idx, n_rows)
+    kept, bounds = current().without_row(indices, offsets, row, n_rows)
+    return (
+        indices.reshape(-1)[kept],
+        bounds,
+        None if weights is None else weights.reshape(-1)[kept],
+        kept,
+    )
 
 
 def _table(weight: Table) -> tuple[Array, Storage, tuple[int, int], np.dtype[Any]]:

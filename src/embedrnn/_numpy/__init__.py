@@ -3,7 +3,7 @@
 Functions have the names and parameters of the compiled module; their arguments have been checked.
 """
 
-from embedrnn._numpy.bag import bag_add, bag_dot, bag_max, bag_sum, first_bad_offset
+from embedrnn._numpy.bag import bag_add, bag_dot, bag_max, bag_sum, first_bad_offset, without_row
 from embedrnn._numpy.coalesce import coalesce, group_rows
 from embedrnn._numpy.recurrence import PackedCell, pack
 from embedrnn._numpy.rows import first_out_of_range, gather, scatter_add
@@ -27,4 +27,5 @@ __all__ = [
     "pack",
     "scatter_add",
     "set_num_threads",
+    "without_row",
 ]

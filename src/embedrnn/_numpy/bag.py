@@ -94,6 +94,14 @@ def bag_add(
     target[rows] = sums
 
 
+def without_row(
+    indices: Indices, offsets: Offsets, row: int, n_rows: int
+) -> tuple[Offsets, Offsets]:
+    """Return the positions of items that do not name a row, and the offsets of bags of those."""
+    keep = ((indices != row) & (indices != row - n_rows)).reshape(-1)
+    return np.flatnonzero(keep), np.concatenate(([0], keep.cumsum()))[offsets]
+
+
 def first_bad_offset(offsets: Offsets, items: int) -> int:
     """Return the first offset that is not 0 where it is the first, falls, or is over `items`."""
     bad = np.concatenate((offsets[:1] != 0, (offsets[1:] < offsets[:-1]) | (offsets[1:] > items)))
