@@ -35,6 +35,10 @@ EMBEDRNN_NOINLINE void scatter_items(const ScatterAddBlock<T, U> s, const Add ad
   for (; ahead > 0 && i + ahead < s.n; ++i) {
     const T* const next = s.target + s.rows[i + ahead] * s.target_row_stride;
     prefetch(reinterpret_cast<const char*>(next), row_bytes);
+    if constexpr (Picked) {  // no stream that the processor would follow by itself
+      const U* const from = s.updates + s.positions[i + ahead] * s.update_row_stride;
+      prefetch(reinterpret_cast<const char*>(from), row_bytes);
+    }
     add_item(i);
   }
   for (; i < s.n; ++i) add_item(i);
