@@ -6,6 +6,10 @@
 #include "kernels.h"
 #include "simd-inl.h"
 
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
+
 namespace embedrnn::kernels {
 namespace {
 
@@ -30,25 +34,57 @@ EMBEDRNN_INLINE void widen(const S* from, std::ptrdiff_t n, float* __restrict to
 }
 
 #if defined(__F16C__)
-// Eight numbers by one instruction, of which GCC 12 makes eight if it is given its own conversion.
-EMBEDRNN_INLINE Part<float, 8> widen_eight(const Float16* from) {
-#if defined(__clang__)
-  typedef _Float16 Halves __attribute__((vector_size(16)));
-  Halves halves;
-  __builtin_memcpy(&halves, from, sizeof halves);
-  return __builtin_convertvector(halves, Part<float, 8>);
-#else
-  typedef short Halves __attribute__((vector_size(16)));
-  Halves halves;
-  __builtin_memcpy(&halves, from, sizeof halves);
-  return __builtin_ia32_vcvtph2ps256(halves);
+// Numbers by one instruction: as many as a vector of sums has, whose loads would wait for two
+// narrower stores to reach the cache (AVX-512: four times as long).
+template <int N>
+EMBEDRNN_INLINE Part<float, N> widen_part(const Float16* from) {
+  if constexpr (N == 16) {
+#if defined(__AVX512F__)
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
 #endif
+  } else if constexpr (N == 8) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  } else {
+    __m128i halves = _mm_setzero_si128();
+    __builtin_memcpy(&halves, from, N * sizeof *from);
+    const __m128 numbers = _mm_cvtph_ps(halves);
+    Part<float, N> part;
+    __builtin_memcpy(&part, &numbers, N * sizeof(float));
+    return part;
+  }
+}
+template <int N>
+EMBEDRNN_INLINE void narrow_part(Part<float, N> sums, Float16* to) {
+  if constexpr (N == 16) {
+#if defined(__AVX512F__)
+    const __m256i halves = _mm512_cvtps_ph(sums, _MM_FROUND_TO_NEAREST_INT);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), halves);
+#endif
+  } else if constexpr (N == 8) {
+    const __m128i halves = _mm256_cvtps_ph(sums, _MM_FROUND_TO_NEAREST_INT);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), halves);
+  } else {
+    __m128 numbers = _mm_setzero_ps();
+    __builtin_memcpy(&numbers, &sums, N * sizeof(float));
+    const __m128i halves = _mm_cvtps_ph(numbers, _MM_FROUND_TO_NEAREST_INT);
+    __builtin_memcpy(to, &halves, N * sizeof *to);
+  }
+}
+
+// Calls body(lanes, first) for the parts of n numbers, the widest first.
+template <class Body>
+EMBEDRNN_INLINE void for_all_parts(std::ptrdiff_t n, const Body& body) {
+  constexpr int kLane = kLanes<float>;
+  std::ptrdiff_t first = 0;
+  for (; first + kLane <= n; first += kLane) body(Int<kLane>{}, first);
+  for_parts<kLane / 2>(n - first, [&](auto lanes, std::ptrdiff_t at) { body(lanes, first + at); });
 }
 
 EMBEDRNN_INLINE void widen(const Float16* from, std::ptrdiff_t n, float* __restrict to) {
-  const std::ptrdiff_t whole = n / 8 * 8;
-  for (std::ptrdiff_t i = 0; i < whole; i += 8) store_part<8>(to + i, widen_eight(from + i));
-  for (std::ptrdiff_t i = whole; i < n; ++i) to[i] = widen(from[i]);
+  for_all_parts(n, [=](auto lanes, std::ptrdiff_t at) EMBEDRNN_INLINE_LAMBDA {
+    constexpr int kPart = decltype(lanes)::value;
+    store_part<kPart>(to + at, widen_part<kPart>(from + at));
+  });
 }
 #endif
 
@@ -143,27 +179,20 @@ EMBEDRNN_INLINE void write_columns(const T* from, std::ptrdiff_t n, O* to) {
 }
 
 #if defined(__F16C__)
-// Eight sums by one instruction. It would keep some bits of a NaN: narrow() makes one of them all.
-EMBEDRNN_INLINE void write_eight(const float* from, Float16* to) {
-  typedef std::uint32_t Bits __attribute__((vector_size(32)));
-  const Part<float, 8> sums = load_part<8>(from);
+// The instruction would keep some bits of a NaN: narrow() makes one of them all.
+template <int N>
+EMBEDRNN_INLINE Part<float, N> one_nan(Part<float, N> sums) {
+  typedef std::uint32_t Bits __attribute__((vector_size(4 * N)));
   const Bits bits = __builtin_bit_cast(Bits, sums);
   const Bits one = sums == sums ? bits : (bits & 0x80000000u) | 0x7fc00000u;
-  const auto numbers = __builtin_bit_cast(Part<float, 8>, one);
-#if defined(__clang__)
-  typedef _Float16 Halves __attribute__((vector_size(16)));
-  const auto halves = __builtin_convertvector(numbers, Halves);
-#else
-  constexpr int kToNearest = 0;  // whatever the rounding mode of the caller is
-  const auto halves = __builtin_ia32_vcvtps2ph256(numbers, kToNearest);
-#endif
-  __builtin_memcpy(to, &halves, sizeof halves);
+  return __builtin_bit_cast(Part<float, N>, one);
 }
 
 EMBEDRNN_INLINE void write_columns(const float* from, std::ptrdiff_t n, Float16* to) {
-  const std::ptrdiff_t whole = n / 8 * 8;
-  for (std::ptrdiff_t i = 0; i < whole; i += 8) write_eight(from + i, to + i);
-  for (std::ptrdiff_t i = whole; i < n; ++i) to[i] = narrow(from[i], Float16{});
+  for_all_parts(n, [=](auto lanes, std::ptrdiff_t at) EMBEDRNN_INLINE_LAMBDA {
+    constexpr int kPart = decltype(lanes)::value;
+    narrow_part<kPart>(one_nan<kPart>(load_part<kPart>(from + at)), to + at);
+  });
 }
 #endif
 
