@@ -10,7 +10,7 @@ namespace {
 
 // Columns that are taken at a time while the rows of a bag pass.
 template <class T>
-inline constexpr std::ptrdiff_t kTileColumns = 8 * kLanes<T>;
+inline constexpr std::ptrdiff_t kTileColumns = kTileVectors * kLanes<T>;
 
 // The items of one bag.
 struct Items {
