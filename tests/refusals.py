@@ -134,6 +134,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "self": er.RowGrad(np.array([1]), zeros(1, 2)), "num_embeddings": 3,
     },
     "embedding_bag": bag_arguments,
+    "embedding_bag_argmax": bag_arguments,
     "embedding_bag_vjp": bag_arguments,
     "embedding_bag_vjp.backward": lambda: {
         **backward_arguments(*er.embedding_bag_vjp(**bag_arguments())), "into": zeros(5, 3),
@@ -358,10 +359,13 @@ def bag_rows(call: str) -> list[Row]:
 def bag_function_rows(call: str) -> list[Row]:
     return [
         *bag_rows(call),
-        (call, {"weight": zeros(5)}, ValueError, "weight must have shape (V, D), got (5,)"),
+        (call, {"weight": zeros(5, 3, 2)}, ValueError,
+         "weight must have shape (V, D) or (V,), got (5, 3, 2)"),
         (call, {"weight": None}, TypeError, "weight must be array_like, got NoneType"),
-        (call, {"weight": zeros(5, 3, dtype=int)}, TypeError,
-         "weight must be float32, float64, float16 or bfloat16, got int64"),
+        (call, {"weight": zeros(5, 3, dtype=bool)}, TypeError,
+         "weight must be float32, float64, float16 or bfloat16, got bool"),
+        (call, {"weight": zeros(5, 3, dtype=int), "mode": "mean"}, TypeError,
+         "weight must be float32, float64, float16 or bfloat16 for mode 'mean', got int64"),
         (call, {"mode": "min"}, ValueError,
          "mode must be 'sum' or 'mean' or 'sqrtn' or 'max', got 'min'"),
         (call, {"mode": None}, ValueError,
@@ -906,6 +910,13 @@ ROWS: list[Row] = [
     *axis_rows(),
     *coalesce_rows(),
     *bag_function_rows("embedding_bag"),
+    *(
+        row
+        for row in bag_function_rows("embedding_bag_argmax")
+        if not {"mode", "per_sample_weights"} & row[1].keys()
+    ),
+    ("embedding_bag_argmax", {"weight": zeros(5, 3, dtype=int)}, TypeError,
+     "weight must be float32, float64, float16 or bfloat16 for mode 'max', got int64"),
     *bag_function_rows("embedding_bag_vjp"),
     *gradient_rows("embedding_bag_vjp.backward", 1),
     ("embedding_bag_vjp.backward", {"into": zeros(5, 4)}, ValueError,

@@ -238,6 +238,80 @@ def test_padding_is_told_by_its_value_in_every_dtype(backend: str, dtype: str) -
 
 
 @modes
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_vector_is_a_table_of_scalars(backend: str, mode: Any, weighted: bool) -> None:
+    rng = np.random.default_rng(0)
+    matrix, offsets = rng.standard_normal((9, 1)), [0, 2, 2, 7]
+    ids, grad = rng.integers(-9, 9, 12), rng.standard_normal((4, 1))
+    options: dict[str, Any] = {"mode": mode, "padding_idx": 3}
+    if weighted and mode != "max":
+        options["per_sample_weights"] = rng.standard_normal(12)
+    expected, backward = er.embedding_bag_vjp(matrix, ids, offsets, **options)
+    wanted = backward(grad)
+    for vector in (matrix[:, 0], np.repeat(matrix, 3)[::3], matrix[:, 0].astype(">f8")):
+        out, of_vector = er.embedding_bag_vjp(vector, ids, offsets, **options)
+        assert_same_bits(out, expected[:, 0])
+        assert_same_bits(er.embedding_bag(vector, ids, offsets, **options), out)
+        into, grads = np.ones(9), of_vector(grad[:, 0])
+        assert_same_bits(grads.weight.values, wanted.weight.values[:, 0])
+        np.add.at(expected_sum := np.ones(9), wanted.weight.indices, grads.weight.values)
+        assert_same_bits(of_vector(grad[:, 0], into=into).weight, expected_sum)
+        if weighted and mode != "max":
+            assert_same_bits(grads.per_sample_weights, wanted.per_sample_weights)
+
+
+@pytest.mark.parametrize("dtype", [*"bhilBHIL", ">i4"])
+@pytest.mark.parametrize("shape", [(9,), (9, 1), (9, 5)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_integers_are_summed_in_their_own_dtype(
+    backend: str, dtype: str, shape: tuple[int, ...], weighted: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    info, own = np.iinfo(dtype), np.dtype(dtype).newbyteorder("=")
+    table = rng.integers(info.min, info.max, shape, dtype=own, endpoint=True).astype(dtype)
+    ids, lengths = rng.integers(-9, 9, 12), [2, 0, 10]
+    weights = rng.integers(0, 100, 12).astype(own) if weighted else None
+    rows = (
+        table[ids] if weights is None else table[ids] * weights.reshape(12, *[1] * (len(shape) - 1))
+    )
+    expected = np.zeros((3, *shape[1:]), own)
+    np.add.at(expected, np.repeat(np.arange(3), lengths), rows)
+    out = er.embedding_bag(table, ids, lengths=lengths, per_sample_weights=weights)
+    assert_same_bits(out, expected)
+    kept = er.embedding_bag(table, ids, lengths=lengths, padding_idx=0)
+    np.testing.assert_array_equal(kept, er.embedding_bag(
+        table, ids[ids % 9 != 0], lengths=[np.sum(part % 9 != 0) for part in np.split(ids, [2, 2])]
+    ))  # fmt: skip
+    with pytest.raises(IndexError, match=r"^index 9 at position 2 is out of range for weight"):
+        er.embedding_bag(table, [0, 0, 9], [0], padding_idx=0)
+
+
+@pytest.mark.parametrize("padding_idx", [None, 2, -1])
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES, "int8"], ids=str)
+def test_argmax(backend: str, dtype: Any, padding_idx: int | None) -> None:
+    rng = np.random.default_rng(0)
+    table = rng.integers(0, 4, (9, 5)).astype("f4" if dtype == "int8" else dtype)
+    if dtype != "int8":
+        table[4, 1] = np.nan
+    ids, offsets = rng.integers(-9, 9, 20), [0, 3, 3, 4]
+    weight: Any = table
+    if dtype == "int8":
+        weight = er.quantize_rows(table)
+        table = er.gather(weight, np.arange(9))
+    options: dict[str, Any] = {"padding_idx": padding_idx}
+    found = er.embedding_bag_argmax(weight, ids, offsets, **options)
+    assert found.dtype == np.int64
+    for row, first, last in zip(found, offsets, [*offsets[1:], 20], strict=True):
+        bag = [i for i in range(first, last) if padding_idx is None or (ids[i] - padding_idx) % 9]
+        rows = table[ids[bag]].astype("f4")
+        assert row.tolist() == ([bag[i] for i in rows.argmax(axis=0)] if bag else [-1] * 5)
+    vector = er.embedding_bag_argmax(table[:, 1], ids.reshape(4, 5), **options)
+    assert_same_bits(vector, er.embedding_bag_argmax(table, ids.reshape(4, 5), **options)[:, 1])
+    with pytest.raises(IndexError, match=r"^index 9 at position 1 is out of range"):
+        er.embedding_bag_argmax(weight, [2, 9], [0], **options)
+
+
+@modes
 def test_each_row_of_2d_indices_is_a_bag(backend: str, mode: Any) -> None:
     weight = RAGGED.table("f4")
     indices = np.random.default_rng(0).integers(-11, 11, (5, 7))
@@ -485,10 +559,10 @@ REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
                              {"indices": [0, 1, -6], "padding_idx": 1}),
     "index_2d": (IndexError, r"index 5 at position \(1, 0\) is out of range",
                  {"indices": [[0, 1], [5, 0]], "offsets": None}),
-    "weight_axes": (ValueError, r"^weight must have shape \(V, D\), got \(5,\)$",
-                    {"weight": TABLE[:, 0]}),
-    "weight_dtype": (TypeError, "^weight must be float32, .*got int64$",
-                     {"weight": np.zeros((5, 3), int)}),
+    "weight_axes": (ValueError, r"^weight must have shape \(V, D\) or \(V,\), got \(5, 3, 1\)$",
+                    {"weight": TABLE[..., None]}),
+    "weight_dtype": (TypeError, "^weight must be float32, .*for mode 'max', got int64$",
+                     {"weight": np.zeros((5, 3), int), "mode": "max"}),
     "indices_axes": (ValueError, r"^indices must have one or two axes, got shape \(1, 1, 3\)$",
                      {"indices": IDS[None, None]}),
     "indices_dtype": (TypeError, "^indices must be integers, got float64$",
@@ -551,6 +625,8 @@ def test_refused_gradients(backend: str) -> None:
         TypeError, match=r"^weight must be an array: QuantizedRows have no gradient$"
     ):
         er.embedding_bag_vjp(er.quantize_rows(TABLE), IDS, [0])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^weight must be float32, .*got int64$"):
+        er.embedding_bag_vjp(np.zeros((5, 3), int), IDS, [0])
 
 
 # --- any arguments at all ------------------------------------------------------------------------

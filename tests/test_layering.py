@@ -29,9 +29,10 @@ PACKAGE = Path(er.__file__).parent
 CPP = ROOT / "cpp"
 CPP_FILES = sorted(p for p in CPP.rglob("*") if p.suffix in {".h", ".cpp"})
 # What a folder may include beside its own headers. The kernels are compiled for several machines:
-# a function of the standard library in them could be kept, in AVX code, for the whole module.
+# a function of the standard library in them could be kept, in AVX code, for the whole module. Those
+# of immintrin.h are always put in line.
 ALLOWED_INCLUDES = {
-    "kernels": r"<cstddef>|<cstdint>|kernels/.*",
+    "kernels": r"<cstddef>|<cstdint>|<immintrin\.h>|kernels/.*",
     "runtime": r"<(?!pybind11|Python).*>|runtime/.*|kernels/kernels\.h",
     "ops": r"<(?!pybind11|Python).*>|ops/.*|runtime/.*|kernels/kernels\.h",
     "bindings": r"<.*>|bindings/.*|ops/.*|runtime/.*",

@@ -1,7 +1,7 @@
 """Embedding gather, scatter-add and recurrent passes over padded sequences, for NumPy arrays."""
 
 from embedrnn import convert
-from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_vjp
+from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_argmax, embedding_bag_vjp
 from embedrnn.coalesce import RowGrad, coalesce
 from embedrnn.gru import gru_forward
 from embedrnn.layers import GRU, LSTM, RNN, Embedding, EmbeddingBag
@@ -29,6 +29,7 @@ __all__ = [
     "config",
     "convert",
     "embedding_bag",
+    "embedding_bag_argmax",
     "embedding_bag_vjp",
     "gather",
     "get_num_threads",

@@ -38,9 +38,10 @@ def embedding_bag(
 
     Parameters
     ----------
-    weight : array_like, shape (V, D), or QuantizedRows
+    weight : array_like, shape (V, D) or (V,), or QuantizedRows
         The table: float32, float64, float16 or bfloat16 (of ml_dtypes), or int8 rows made by
-        `quantize_rows`.
+        `quantize_rows`. Integers are summed only, in their own dtype, where they wrap as in
+        `numpy.add.at`.
     {indices, offsets, lengths}
     mode : {"sum", "mean", "sqrtn", "max"}
         What to make of the rows of a bag. The mean is the sum over the number of rows, or over the
@@ -55,7 +56,7 @@ def embedding_bag(
 
     Returns
     -------
-    ndarray, shape (B, D), dtype of `weight`, float32 for QuantizedRows
+    ndarray, shape (B, D), or (B,) of a vector, dtype of `weight`, float32 for QuantizedRows
         An empty bag gives 0. float16, bfloat16 and int8 rows are summed in float32.
 
     Raises
@@ -95,6 +96,7 @@ def embedding_bag(
     int8_rows = isinstance(weight, QuantizedRows)
     table: Any = weight.rows if isinstance(weight, QuantizedRows) else weight
     ids: Any = indices
+    given = ids
     weights: Any = per_sample_weights
     plain = plain_bag(table, int8_rows, ids, offsets, lengths, mode, weights, include_last_offset)
     if plain is not None:
@@ -107,7 +109,7 @@ def embedding_bag(
         bad = _fill(out, mode, table, storage, ids, bounds, weights)
         if bad >= 0:
             position = bad if kept is None else int(kept[bad])
-            raise _check.index_error(indices, position, "weight", len(table))
+            raise _check.index_error(given, position, "weight", len(table))
         return out
     call = _call(
         weight, indices, offsets, lengths, mode, per_sample_weights, padding_idx,
@@ -116,6 +118,57 @@ def embedding_bag(
     if is_normalised(mode, per_sample_weights):
         return _forward(normalised(call, mode)[0], "sum")
     return _forward(call, mode)
+
+
+@documented(TABLE)
+def embedding_bag_argmax(
+    weight: npt.ArrayLike | QuantizedRows,
+    indices: npt.ArrayLike,
+    offsets: npt.ArrayLike | None = None,
+    *,
+    lengths: npt.ArrayLike | None = None,
+    padding_idx: int | None = None,
+    include_last_offset: bool = False,
+) -> _Positions:
+    """Find which item of each bag has the maximum of each column.
+
+    Parameters
+    ----------
+    weight : array_like, shape (V, D) or (V,), or QuantizedRows
+        The table, as of `embedding_bag`.
+    {indices, offsets, lengths}
+    padding_idx : int, optional
+        A row to leave out wherever it is named.
+    {include_last_offset}
+
+    Returns
+    -------
+    ndarray of int64, shape (B, D), or (B,) of a vector
+        Positions in ``indices.ravel()``, or in all sequences one after another: the first of equal
+        maxima, and the first NaN, as in `numpy.argmax`. An empty bag has -1.
+
+    Raises
+    ------
+    IndexError, TypeError, ValueError
+        As `embedding_bag` does.
+
+    See Also
+    --------
+    embedding_bag : With ``mode="max"`` it returns the maxima themselves.
+
+    Examples
+    --------
+    >>> import embedrnn as er
+    >>> er.embedding_bag_argmax([[1.0, 6.0], [3.0, 4.0]], [1, 0, 1], offsets=[0, 2])
+    array([[0, 1],
+           [2, 2]])
+    """
+    call = _call(weight, indices, offsets, lengths, "max", None, padding_idx, include_last_offset)
+    winners = np.empty(call.out.shape, np.int64)
+    _forward(call, "max", winners)
+    if call.kept is not None:
+        winners = np.append(call.kept, -1)[winners]
+    return call.rows(winners)
 
 
 class BagGrads(NamedTuple):
@@ -161,15 +214,16 @@ def embedding_bag_vjp(
 
     Parameters
     ----------
-    weight : array_like, shape (V, D)
-        Not QuantizedRows, which have no gradient. The gradient of `per_sample_weights` reads its
-        rows again: with those, it must hold the same numbers until `backward` has been called.
+    weight : array_like, shape (V, D) or (V,)
+        Not QuantizedRows and not integers, which have no gradient. The gradient of
+        `per_sample_weights` reads its rows again: with those, it must hold the same numbers until
+        `backward` has been called.
     indices, offsets, lengths, mode, per_sample_weights, padding_idx, include_last_offset
         As in `embedding_bag`. What `backward` needs of them is copied: they may change meanwhile.
 
     Returns
     -------
-    output : ndarray, shape (B, D)
+    output : ndarray, shape (B, D) or (B,)
         What `embedding_bag` returns.
     backward : callable
         ``backward(grad_output, *, into=None)`` takes the gradient of `output`, of its shape and
@@ -238,6 +292,7 @@ def bag_vjp_in_sums(
         None if weights is None else _check.own_copy("per_sample_weights", weights), padding_idx,
         include_last_offset,
     )  # fmt: skip
+    _check.require_gradient(call)
     winners = np.empty(call.out.shape, np.int64) if mode == "max" else None
     norms = None
     if is_normalised(mode, weights):
@@ -250,6 +305,7 @@ def bag_vjp_in_sums(
             grad = _sum_grad(call, gradient, mode)
         else:
             grad = _max_grad(call, gradient, winners)
+        grad = RowGrad(grad.indices, call.rows(grad.values))
         return grad, None if weights is None else _weights_grad(call, gradient, norms)
 
     return _forward(call, mode, winners), backward
@@ -262,11 +318,25 @@ def _call(weight: npt.ArrayLike | QuantizedRows, *arguments: Any) -> Bag:
 
 
 def _forward(call: Bag, mode: str, winners: _Positions | None = None) -> npt.NDArray[Any]:
-    table, ids = _readable(call)
-    weights = call.per_sample_weights
-    bad = _fill(call.out, mode, table, call.storage, ids, call.offsets, weights, winners)
-    _require_in_range(call, bad)
-    return call.out
+    if call.storage is None:
+        _add_integers(call)
+    else:
+        table, ids = _readable(call)
+        weights = call.per_sample_weights
+        bad = _fill(call.out, mode, table, call.storage, ids, call.offsets, weights, winners)
+        _require_in_range(call, bad)
+    return call.rows(call.out)
+
+
+@quiet
+def _add_integers(call: Bag) -> None:
+    """Put the sums of rows of integers into `out`: no kernel makes them without the rows."""
+    _require_in_range(call, current().first_out_of_range(call.indices, len(call.weight)))
+    rows = gather(call.weight, call.indices)
+    if call.per_sample_weights is not None:
+        rows = rows * call.per_sample_weights[:, None]
+    call.out[...] = 0
+    scatter_add(call.out, call.bag_of, rows)
 
 
 def _readable(call: Bag) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -340,6 +410,7 @@ def _weights_grad(call: Bag, gradient: npt.NDArray[Any], norms: Norms | None) ->
     """Return the gradient of the weights: 0 where the index is padding."""
     products = np.empty(call.indices.size, gradient.dtype)
     table, ids = _readable(call)
+    assert call.storage is not None
     bad = current().bag_dot(table, call.storage, ids, call.offsets, gradient, products)
     _require_in_range(call, bad)
     if norms is not None:

@@ -285,7 +285,7 @@ def quantize_rows(weight: npt.ArrayLike, dtype: Literal["int8"] = "int8") -> Qua
     array([[  0.,   1., 255.]], dtype=float32)
     """
     _check.choice("dtype", dtype, ("int8",))
-    table, _ = _check.bag_table(weight)
+    table = _check.float_table(weight)
     rows = np.empty((table.shape[0], INT8_HEADER + table.shape[1]), np.uint8)
     step = max(1, _BLOCK // max(1, table.shape[1]))
     for first in range(0, table.shape[0], step):

@@ -1,5 +1,6 @@
 """Rules of bags of rows."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,18 +32,22 @@ from embedrnn._check.rows import Indices, Table
 from embedrnn._check.sequences import bags
 from embedrnn._storage import Storage
 
+_FLOATS = "float32, float64, float16 or bfloat16"
 BAG_MODES = ("sum", "mean", "sqrtn", "max")
 
 
 class Bag(NamedTuple):
     """Checked bags: those of `indices` between two offsets, what is padding left out.
 
-    `weight` may have rows that the kernels do not read as they are. `given` are the caller's
-    indices, and `kept` has the positions among them of what is left, None if that is all of them.
+    `weight` may have rows that the kernels do not read as they are, and has one column where the
+    caller's table is a vector: `tail` is the shape of a row of that. A `storage` of None is of
+    integers. `given` are the caller's indices, and `kept` has the positions among them of what is
+    left, None if that is all of them.
     """
 
     weight: Array
-    storage: Storage
+    storage: Storage | None
+    tail: tuple[int, ...]
     indices: Indices
     offsets: Offsets
     out: Array
@@ -60,6 +65,10 @@ class Bag(NamedTuple):
         """Return the bag that each item belongs to."""
         return np.repeat(np.arange(self.offsets.size - 1), self.counts)
 
+    def rows(self, array: Array) -> Array:
+        """Return an array of rows in the shape that those of the caller's table have."""
+        return array.reshape(len(array), *self.tail)
+
     def position(self, bad: int) -> int:
         """Return where among the caller's indices an item was."""
         return bad if self.kept is None else int(self.kept[bad])
@@ -76,17 +85,17 @@ def bag(
     include_last_offset: bool,
 ) -> Bag:
     """Check the arguments of an embedding_bag."""
-    stored, storage, shape, dtype = _table(weight)
     choice("mode", mode, BAG_MODES)
+    stored, storage, shape, dtype = _table(weight, mode)
     given, lengths, per_sample_weights = bags(indices, offsets, lengths, per_sample_weights)
     last = flag("include_last_offset", include_last_offset)
     bounds = _bounds(given, offsets, lengths, last)
     weights = _per_sample_weights(per_sample_weights, given, dtype, mode)
-    out = np.empty((bounds.size - 1, shape[1]), dtype)
+    out = np.empty((bounds.size - 1, math.prod(shape[1:])), dtype)
     flat, kept = given.reshape(-1), None
     if padding_idx is not None:
         flat, bounds, weights, kept = without_padding(flat, bounds, weights, padding_idx, shape[0])
-    return Bag(stored, storage, flat, bounds, out, given, weights, kept)
+    return Bag(stored, storage, shape[1:], flat, bounds, out, given, weights, kept)
 
 
 def without_padding(
@@ -103,30 +112,43 @@ def without_padding(
     )
 
 
-def _table(weight: Table) -> tuple[Array, Storage, tuple[int, int], np.dtype[Any]]:
-    """Return what a table stores, its storage, and the shape and dtype of its numbers."""
+def _table(
+    weight: Table, mode: str
+) -> tuple[Array, Storage | None, tuple[int, ...], np.dtype[Any]]:
+    """Return the matrix a table stores, its storage, and the shape and dtype of its numbers."""
     if not isinstance(weight, np.ndarray):
         return weight.rows, "int8", weight.shape, weight.dtype
-    table, storage = bag_table(weight)
-    return table, storage, table.shape, native(table.dtype)
+    if weight.ndim not in (1, 2):
+        raise ValueError(f"weight must have shape (V, D) or (V,), got {weight.shape}")
+    dtype = native(weight.dtype)
+    storage = storage_of(dtype)
+    if storage is None and not (dtype.kind in "iu" and mode == "sum"):
+        integers = "" if dtype.kind not in "iu" else f" for mode {mode!r}"
+        raise TypeError(f"weight must be {_FLOATS}{integers}, got {weight.dtype}")
+    return weight if weight.ndim == 2 else weight[:, None], storage, weight.shape, dtype
 
 
-def bag_table(weight: npt.ArrayLike) -> tuple[Array, Storage]:
-    """Check a table of numbers that are summed, of any strides and byte order."""
+def float_table(weight: npt.ArrayLike) -> Array:
+    """Check a matrix of floating-point numbers, of any strides and byte order."""
     table = as_array("weight", weight)
     if table.ndim != 2:
         raise ValueError(f"weight must have shape (V, D), got {table.shape}")
-    storage = storage_of(native(table.dtype))
-    if storage is None:
-        raise TypeError(f"weight must be float32, float64, float16 or bfloat16, got {table.dtype}")
-    return table, storage
+    if storage_of(native(table.dtype)) is None:
+        raise TypeError(f"weight must be {_FLOATS}, got {table.dtype}")
+    return table
+
+
+def require_gradient(call: Bag) -> None:
+    """Refuse a table that has no gradient."""
+    if call.storage is None:
+        raise TypeError(f"weight must be {_FLOATS}, got {call.weight.dtype}")
 
 
 def bag_gradient(grad_output: npt.ArrayLike, call: Bag) -> Array:
     """Check the gradient of what came out, and return it in what it is summed in."""
     dtype = call.out.dtype
-    gradient = row_gradient(grad_output, call.out.shape, dtype)
-    return as_rows(as_native(gradient, sum_dtype(dtype)))
+    gradient = row_gradient(grad_output, (len(call.out), *call.tail), dtype)
+    return as_rows(as_native(gradient, sum_dtype(dtype)).reshape(call.out.shape))
 
 
 def row_gradient(grad_output: npt.ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -183,6 +205,7 @@ def _per_sample_weights(
         raise ValueError("per_sample_weights need mode 'sum', 'mean' or 'sqrtn', got 'max'")
     weights = as_array("per_sample_weights", per_sample_weights)
     require_shape("per_sample_weights", weights, indices.shape)
-    if native(weights.dtype) not in (dtype, sum_dtype(dtype)):
+    summed = sum_dtype(dtype)
+    if native(weights.dtype) not in (dtype, summed):
         raise TypeError(f"per_sample_weights must be {dtype} as weight is, got {weights.dtype}")
-    return np.ascontiguousarray(as_native(weights, sum_dtype(dtype))).ravel()
+    return np.ascontiguousarray(as_native(weights, summed)).ravel()

@@ -83,7 +83,7 @@ class Table(Layer):
         """
         dtype, table = _check.INT8, weight
         if not isinstance(table, QuantizedRows):
-            table = _check.as_rows(_check.bag_table(table)[0])
+            table = _check.as_rows(_check.float_table(table))
             dtype = table.dtype
         words = {name: options[name] for name in _check.PRETRAINED_WORDS if name in options}
         _check.only_words(cls.__name__, _check.PRETRAINED_WORDS, words | {"freeze": freeze})
