@@ -133,6 +133,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "RowGrad.to_dense": lambda: {
         "self": er.RowGrad(np.array([1]), zeros(1, 2)), "num_embeddings": 3,
     },
+    "RowGrad.astype": lambda: {"self": er.RowGrad(np.array([1]), zeros(1, 2)), "dtype": "f8"},
     "embedding_bag": bag_arguments,
     "embedding_bag_argmax": bag_arguments,
     "embedding_bag_vjp": bag_arguments,
@@ -857,6 +858,10 @@ def strange_rows() -> list[Row]:
         *(("coalesce", {"indices": np.array([0, index], np.uint64), "num_embeddings": None},
            IndexError, f"index {index} at position 1 is out of range for any table with {most}")
           for index in (most, 2**63, 2**64 - 1)),
+        ("RowGrad.astype", {"dtype": int}, TypeError,
+         "dtype must be float32, float64, float16 or bfloat16, got int64"),
+        ("RowGrad.astype", {"dtype": "what"}, TypeError,
+         "dtype must be float32, float64, float16 or bfloat16, got 'what'"),
         ("RowGrad.to_dense", {"num_embeddings": 2.0}, TypeError,
          "num_embeddings must be an integer, got float"),
         ("RowGrad.to_dense", {"num_embeddings": -1}, ValueError,

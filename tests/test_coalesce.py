@@ -125,3 +125,84 @@ def test_pickles() -> None:
     again = pickle.loads(pickle.dumps(grad))
     assert type(again) is er.RowGrad
     assert again.values.tolist() == [[2, 2, 2]]
+
+
+# --- a gradient ----------------------------------------------------------------------------------
+
+
+def some_grad(seed: int, dtype: Any = "f4", tail: tuple[int, ...] = (3,)) -> er.RowGrad:
+    rng = np.random.default_rng(seed)
+    return er.coalesce(rng.integers(0, 9, 7), rng.standard_normal((7, *tail)).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+@pytest.mark.parametrize("tail", [(), (3,), (2, 3)])
+def test_gradients_are_added_and_scaled(backend: str, dtype: Any, tail: tuple[int, ...]) -> None:
+    a, b = some_grad(0, dtype, tail), some_grad(1, dtype, tail)
+    dense = a.to_dense(9), b.to_dense(9)
+    total = a + b
+    assert isinstance(total, er.RowGrad)
+    assert total.indices.tolist() == sorted({*a.indices.tolist(), *b.indices.tolist()})
+    assert_same_bits(total.to_dense(9), (dense[0] + dense[1]).astype(dtype))
+    assert_same_bits(sum([a, b]).to_dense(9), total.to_dense(9))
+    for two in (2, 2.0, np.float32(2), np.float64(2), np.int8(2)):
+        for scaled in (a * two, two * a):
+            assert_same_bits(scaled.to_dense(9), (dense[0] + dense[0]).astype(dtype))
+        assert_same_bits((a / two).values * a.values.dtype.type(2), a.values)
+
+
+def test_a_sum_has_the_wider_dtype(backend: str) -> None:
+    total = some_grad(0, "f4") + some_grad(1, "f8")
+    assert_same_bits(total.values, (some_grad(0, "f4").astype("f8") + some_grad(1, "f8")).values)
+
+
+def test_integers_become_what_numpy_makes_of_them() -> None:
+    grad = er.RowGrad(np.array([1]), np.array([[2, 3]]))
+    assert (grad * 0.5).values.tolist() == [[1.0, 1.5]]
+    assert (grad * 2).values.dtype == np.int64
+
+
+def test_nothing_else_is_added_or_multiplied() -> None:
+    grad = some_grad(0)
+    for other in (1, (1, 2), [1], np.ones(3), None, "2"):
+        with pytest.raises(TypeError):
+            grad + other  # type: ignore[operator]
+        with pytest.raises(TypeError):
+            other + grad  # type: ignore[operator]
+    for other in ((1, 2), np.ones((7, 3)), np.ones(()), None, "2", grad, 1j):
+        with pytest.raises(TypeError):
+            grad * other  # type: ignore[operator]
+        with pytest.raises(TypeError):
+            other * grad  # type: ignore[operator]
+    with pytest.raises(
+        ValueError, match=r"^values must have rows of one shape, got \(3,\) and \(2"
+    ):
+        grad + some_grad(0, tail=(2,))
+
+
+def test_unpacks_and_adds_to_an_array(backend: str) -> None:
+    grad = some_grad(0)
+    rows, sums = grad
+    assert rows is grad.indices
+    assert sums is grad.values
+    assert_same_bits(er.scatter_add(np.ones((9, 3), "f4"), *grad), 1 + grad.to_dense(9))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+def test_dtypes_of_a_gradient(dtype: Any) -> None:
+    grad = some_grad(0, "f8")
+    assert_same_bits(grad.astype(dtype).values, grad.values.astype(dtype))
+    assert grad.astype("f8") is grad
+    with np.errstate(all="raise"):
+        assert np.isinf((1e300 * grad).astype(dtype).values).all() == (np.dtype(dtype) != "f8")
+
+
+def test_norm() -> None:
+    assert er.RowGrad(np.array([0, 4]), np.array([[3.0], [4.0]], "f2")).norm() == 5
+    assert er.RowGrad(np.array([0]), np.array([[3e200, 4e200]])).norm() == pytest.approx(5e200)
+    assert er.RowGrad(np.array([0]), np.array([[3e-300, 4e-300]])).norm() == pytest.approx(5e-300)
+    assert er.RowGrad(np.array([], int), np.zeros((0, 3))).norm() == 0
+    assert np.isnan(er.RowGrad(np.array([0]), np.array([[np.nan, np.inf]])).norm())
+    assert er.RowGrad(np.array([0]), np.array([[-np.inf, 1]])).norm() == np.inf
+    grad = some_grad(0, "f4", (2, 3))
+    assert grad.norm() == pytest.approx(np.linalg.norm(grad.to_dense(9).astype("f8")), rel=1e-12)

@@ -61,6 +61,10 @@ def arguments_of(case: str) -> Arguments:
 Path = tuple[Any, ...]
 
 
+def fields_of(grad: er.RowGrad) -> dict[str, np.ndarray]:
+    return {"indices": grad.indices, "values": grad.values}
+
+
 def places(value: Any, path: Path = ()) -> Iterator[tuple[Path, np.ndarray]]:
     """Yield where the arrays among arguments are, also those in a tuple or a dictionary."""
     if isinstance(value, np.ndarray):
@@ -68,6 +72,8 @@ def places(value: Any, path: Path = ()) -> Iterator[tuple[Path, np.ndarray]]:
     elif isinstance(value, Mapping):
         for key, part in value.items():
             yield from places(part, (*path, key))
+    elif isinstance(value, er.RowGrad):
+        yield from places(fields_of(value), path)
     elif isinstance(value, (list, tuple)):
         for position, part in enumerate(value):
             yield from places(part, (*path, position))
@@ -77,6 +83,8 @@ def replaced(value: Any, path: Path, new: Any) -> Any:
     """Return arguments with another thing in one place."""
     if not path:
         return new
+    if isinstance(value, er.RowGrad):
+        return er.RowGrad(**replaced(fields_of(value), path, new))
     part = replaced(value[path[0]], path[1:], new) if path[1:] else new
     if isinstance(value, Mapping):
         return {**value, path[0]: part}
@@ -266,7 +274,7 @@ def fault(case: str, path: Path, strange: Any, *, may_pass: bool, any_name: bool
         return "wrote something"
     names = [label(path)]
     if any_name:
-        names += [*arguments, *getattr(arguments.get("self"), "_fields", ())]
+        names += [*arguments, "indices", "values"]
     if any(names_the_argument(name, message) for name in names) or "parameters do not" in message:
         return None
     return f"said {message!r}"

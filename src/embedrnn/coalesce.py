@@ -1,6 +1,10 @@
 """The row-sparse gradient of an embedding."""
 
-from typing import Any, NamedTuple
+import numbers
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +16,12 @@ from embedrnn._quiet import quiet
 from embedrnn.rows import scatter_add
 
 
-class RowGrad(NamedTuple):
+@dataclass(frozen=True, eq=False, slots=True)
+class RowGrad:
     """Rows of a gradient that is zero elsewhere, as `coalesce` returns them.
+
+    Gradients of one table are added by ``+`` and scaled by ``*`` and ``/`` with a number, which
+    keeps the dtype; ``scatter_add(table, *grad)`` adds one to an array.
 
     Attributes
     ----------
@@ -27,6 +35,9 @@ class RowGrad(NamedTuple):
     >>> import numpy as np
     >>> import embedrnn as er
     >>> grad = er.RowGrad(np.array([1]), np.array([[2.0, 3.0]]))
+    >>> grad + 0.5 * er.RowGrad(np.array([0, 1]), np.ones((2, 2)))
+    RowGrad(indices=array([0, 1]), values=array([[0.5, 0.5],
+           [2.5, 3.5]]))
     >>> grad.to_dense(3)
     array([[0., 0.],
            [2., 3.],
@@ -35,6 +46,69 @@ class RowGrad(NamedTuple):
 
     indices: npt.NDArray[np.int64]
     values: npt.NDArray[Any]
+
+    # A number of NumPy asks this class how to multiply, and an array does not take it for an item.
+    __array_ufunc__ = None
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        """Yield both, as ``rows, values = grad`` and ``scatter_add(table, *grad)`` ask."""
+        return iter((self.indices, self.values))
+
+    def __add__(self, other: object) -> "RowGrad":
+        """Return the sum, of whose rows each is one of either; in the wider dtype of the two."""
+        if not isinstance(other, RowGrad):
+            return NotImplemented
+        (rows, values), (more_rows, more) = self._checked(), other._checked()
+        if values.shape[1:] != more.shape[1:]:
+            raise ValueError(
+                f"values must have rows of one shape, got {values.shape[1:]} and {more.shape[1:]}"
+            )
+        dtype = np.result_type(values, more)
+        return coalesce(
+            np.concatenate([rows, more_rows]),
+            np.concatenate([values.astype(dtype), more.astype(dtype)]),
+        )
+
+    def __radd__(self, other: object) -> "RowGrad":
+        """Return this gradient behind the 0 that `sum` begins with."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __mul__(self, factor: object) -> "RowGrad":
+        """Return this gradient times a number."""
+        is_number = isinstance(factor, numbers.Real)
+        return self._scaled(operator.mul, factor) if is_number else NotImplemented
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: object) -> "RowGrad":
+        """Return this gradient over a number."""
+        is_number = isinstance(divisor, numbers.Real)
+        return self._scaled(operator.truediv, divisor) if is_number else NotImplemented
+
+    @quiet
+    def _scaled(self, scale: Callable[[Any, Any], Any], number: Any) -> "RowGrad":
+        _, values = self._checked()
+        scaled: npt.NDArray[Any] = scale(values, number)
+        grad = RowGrad(self.indices, scaled)
+        return rounded(grad, values.dtype) if _check.is_float(values.dtype) else grad
+
+    def _checked(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        return _check.row_grad(self.indices, self.values)
+
+    def astype(self, dtype: npt.DTypeLike) -> "RowGrad":
+        """Return this gradient in another floating-point dtype; itself if it is in that one."""
+        wanted = _check.any_float("dtype", dtype)
+        rows, values = self._checked()
+        return self if values.dtype == wanted else rounded(RowGrad(rows, values), wanted)
+
+    @quiet
+    def norm(self) -> float:
+        """Return the square root of the sum of squares, formed in float64 without overflow."""
+        magnitudes = np.abs(self._checked()[1]).astype(np.float64)
+        most = float(magnitudes.max(initial=0))
+        if not 0 < most < np.inf:
+            return most
+        return most * float(np.linalg.norm(magnitudes / most))
 
     def to_dense(self, num_embeddings: int) -> npt.NDArray[Any]:
         """Return the gradient of the whole table, shape (num_embeddings, ...)."""
@@ -46,7 +120,7 @@ class RowGrad(NamedTuple):
 
 @quiet
 def rounded(grad: RowGrad, dtype: np.dtype[Any]) -> RowGrad:
-    """Return a gradient in another dtype."""
+    """Return a gradient in another dtype, without asking which."""
     return RowGrad(grad.indices, grad.values.astype(dtype, copy=False))
 
 

@@ -7,6 +7,7 @@ compiled kernels need them; fresh outputs are allocated here. Good arguments pas
 from embedrnn._check.array_like import as_array, own_copy, require_unmasked
 from embedrnn._check.arrays import (
     INT8,
+    any_float,
     as_behaved,
     as_matrix,
     as_rows,
@@ -14,6 +15,7 @@ from embedrnn._check.arrays import (
     few_rows,
     has_plain_rows,
     has_rows,
+    is_float,
     require_output,
     sum_dtype,
 )
@@ -27,7 +29,7 @@ from embedrnn._check.bag import (
     row_gradient,
     without_padding,
 )
-from embedrnn._check.coalesce import coalesce, dense_rows
+from embedrnn._check.coalesce import coalesce, dense_rows, row_grad
 from embedrnn._check.layers import (
     float_dtype,
     layer_input,
@@ -54,6 +56,7 @@ __all__ = [
     "ScatterAdd",
     "absent_where",
     "along",
+    "any_float",
     "as_array",
     "as_behaved",
     "as_matrix",
@@ -79,6 +82,7 @@ __all__ = [
     "index_error",
     "int8_arrays",
     "integer_indices",
+    "is_float",
     "layer_input",
     "layer_state",
     "only_words",
@@ -92,6 +96,7 @@ __all__ = [
     "require_gradient",
     "require_output",
     "require_unmasked",
+    "row_grad",
     "row_gradient",
     "rows_of",
     "scatter_add",

@@ -4,14 +4,17 @@ import math
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from embedrnn._check.array_like import Array, require_unmasked
+from embedrnn._check.options import dtype_of
 from embedrnn._quiet import quiet
 from embedrnn._storage import Storage
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 FLOAT16 = np.dtype(np.float16)
 INT8 = np.dtype(np.int8)
+ANY_FLOAT = "float32, float64, float16 or bfloat16"
 
 
 class _Call(Protocol):
@@ -105,6 +108,19 @@ def storage_of(dtype: np.dtype[Any]) -> Storage | None:
     if dtype == FLOAT16:
         return "float16"
     return "bfloat16" if is_bfloat16(dtype) else None
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Whether numbers of a dtype are summed as floating-point ones, halves included."""
+    return storage_of(native(dtype)) is not None
+
+
+def any_float(name: str, dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Check a dtype that floating-point numbers are to have, and return the native one."""
+    found = dtype_of(name, dtype, ANY_FLOAT)
+    if not is_float(found):
+        raise TypeError(f"{name} must be {ANY_FLOAT}, got {found}")
+    return native(found)
 
 
 def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -9,8 +9,10 @@ import numpy.typing as npt
 from embedrnn._backend import current
 from embedrnn._check.array_like import Array, as_array
 from embedrnn._check.arrays import (
+    ANY_FLOAT,
     as_native,
     as_rows,
+    is_float,
     is_number,
     native,
     require_output,
@@ -32,7 +34,6 @@ from embedrnn._check.rows import Indices, Table
 from embedrnn._check.sequences import bags
 from embedrnn._storage import Storage
 
-_FLOATS = "float32, float64, float16 or bfloat16"
 BAG_MODES = ("sum", "mean", "sqrtn", "max")
 
 
@@ -124,7 +125,7 @@ def _table(
     storage = storage_of(dtype)
     if storage is None and not (dtype.kind in "iu" and mode == "sum"):
         integers = "" if dtype.kind not in "iu" else f" for mode {mode!r}"
-        raise TypeError(f"weight must be {_FLOATS}{integers}, got {weight.dtype}")
+        raise TypeError(f"weight must be {ANY_FLOAT}{integers}, got {weight.dtype}")
     return weight if weight.ndim == 2 else weight[:, None], storage, weight.shape, dtype
 
 
@@ -133,15 +134,15 @@ def float_table(weight: npt.ArrayLike) -> Array:
     table = as_array("weight", weight)
     if table.ndim != 2:
         raise ValueError(f"weight must have shape (V, D), got {table.shape}")
-    if storage_of(native(table.dtype)) is None:
-        raise TypeError(f"weight must be {_FLOATS}, got {table.dtype}")
+    if not is_float(table.dtype):
+        raise TypeError(f"weight must be {ANY_FLOAT}, got {table.dtype}")
     return table
 
 
 def require_gradient(call: Bag) -> None:
     """Refuse a table that has no gradient."""
     if call.storage is None:
-        raise TypeError(f"weight must be {_FLOATS}, got {call.weight.dtype}")
+        raise TypeError(f"weight must be {ANY_FLOAT}, got {call.weight.dtype}")
 
 
 def bag_gradient(grad_output: npt.ArrayLike, call: Bag) -> Array:

@@ -16,14 +16,6 @@ from embedrnn._storage import Storage
 _MOST_ROWS = np.iinfo(np.int64).max
 
 
-class Dense(NamedTuple):
-    """The checked fields of a RowGrad, and the rows of its table."""
-
-    indices: Indices
-    values: Array
-    n_rows: int
-
-
 class Coalesce(NamedTuple):
     """Checked arguments: one update (a row) an index; `n_rows` bounds the indices.
 
@@ -69,17 +61,25 @@ def _n_rows(rows: Indices, num_embeddings: int | None) -> int:
     return int(rows.max()) + 1
 
 
-def dense_rows(indices: npt.ArrayLike, values: npt.ArrayLike, num_embeddings: int) -> Dense:
-    """Check the fields of a RowGrad, and the rows of the table that it is a gradient of."""
+def row_grad(indices: npt.ArrayLike, values: npt.ArrayLike) -> tuple[Indices, Array]:
+    """Check the fields of a RowGrad, which may have been made of anything."""
     rows, array = rows_and_updates(indices, values, "values")
     if rows.ndim != 1:
         raise ValueError(f"indices must have one axis, got shape {rows.shape}")
     if array.shape[:1] != rows.shape:
         raise ValueError(f"values must have shape {rows.shape} + (...), got {array.shape}")
     require_numbers("values", array)
+    return rows, array
+
+
+def dense_rows(
+    indices: npt.ArrayLike, values: npt.ArrayLike, num_embeddings: int
+) -> tuple[Indices, Array, int]:
+    """Check the fields of a RowGrad, and the rows of the table that it is a gradient of."""
+    rows, array = row_grad(indices, values)
     n_rows = size("num_embeddings", num_embeddings, least=0)
     require_addressable("num_embeddings and the rows", n_rows, *array.shape[1:])
     bad = current().first_out_of_range(rows, n_rows)
     if bad >= 0:
         raise index_error(rows, bad, "a table", n_rows)
-    return Dense(rows, array, n_rows)
+    return rows, array, n_rows
