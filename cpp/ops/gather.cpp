@@ -19,12 +19,16 @@ std::ptrdiff_t gather(const GatherArgs& args) {
   const auto kernel = args.int8_rows ? kernels.gather_int8 : kernels.gather;
   const std::ptrdiff_t n = args.indices.n, row_bytes = args.cols * args.itemsize;
   const std::ptrdiff_t table_row_bytes = args.int8_rows ? kInt8RowHeader + args.cols : row_bytes;
+  // Rows of floats made of int8 take more of L1 than they are fetched for.
+  const std::ptrdiff_t bytes_ahead =
+      args.int8_rows ? 2 * kBytesAhead * table_row_bytes / (table_row_bytes + row_bytes)
+                     : kBytesAhead;
   const std::ptrdiff_t step = rows_a_chunk(n, row_bytes, runtime::num_threads());
   const kernels::GatherBlock all{
       .table = args.table,
       .table_row_stride = args.table_row_stride,
       .table_col_stride = args.table_col_stride,
-      .ahead = rows_ahead(args.n_rows, table_row_bytes, kBytesAhead),
+      .ahead = rows_ahead(args.n_rows, table_row_bytes, bytes_ahead),
       .rows = nullptr,
       .n = 0,
       .cols = args.cols,
