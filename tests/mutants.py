@@ -54,10 +54,6 @@ MUTANTS = [
         "[: products.size] = products", "test_gradients.py",
     ),
     Mutant(
-        "padding by its negative number", "src/embedrnn/_check/bag.py",
-        " & (flat != padding - shape[0])", "", "test_bag.py",
-    ),
-    Mutant(
         "strided gradient of a bag", "src/embedrnn/_check/bag.py",
         "as_rows(as_native(gradient, sum_dtype(dtype)))",
         "as_native(gradient, sum_dtype(dtype))", "test_bag.py",
@@ -124,6 +120,18 @@ MUTANTS = [
     Mutant(
         "keys taken for rising", "cpp/ops/coalesce.cpp",
         "rising &= row >= before;", "rising &= row >= before || i > 2;", "test_coalesce.py",
+    ),
+    Mutant(
+        "padding by its negative number", "cpp/ops/bag.cpp",
+        " && !std::cmp_equal(at[i], other)", "", "test_bag.py",
+    ),
+    Mutant(
+        "padding by its lowest bits", "cpp/ops/bag.cpp",
+        "!std::cmp_equal(at[i], one)", "at[i] != static_cast<I>(one)", "test_bag.py",
+    ),
+    Mutant(
+        "padding by the lowest bits of its negative number", "cpp/ops/bag.cpp",
+        "!std::cmp_equal(at[i], other)", "at[i] != static_cast<I>(other)", "test_bag.py",
     ),
     Mutant(
         "last columns of a shared bag", "cpp/ops/columns.h",

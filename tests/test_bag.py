@@ -229,10 +229,11 @@ def test_padding_rows_are_left_out(backend: str, mode: Any, padding_idx: int) ->
 
 @pytest.mark.parametrize("dtype", [*"bhilBHIL"])
 def test_padding_is_told_by_its_value_in_every_dtype(backend: str, dtype: str) -> None:
-    # Row 299 is none of those that a byte can name, whatever its lowest eight bits are.
+    # No byte can name row 299, though 43 has its lowest eight bits, and those of -213, the negative
+    # number of row 87.
     table = np.arange(300.0)[:, None]
     ids = np.tile(np.array([43, 1, 0], dtype), 40_000)
-    for padding_idx, total in ((299, 44), (-1, 44), (43, 1), (-257, 1), (1, 43)):
+    for padding_idx, total in ((299, 44), (-1, 44), (87, 44), (43, 1), (-257, 1), (1, 43)):
         out = er.embedding_bag(table, ids, [0, 3, 3, 6], padding_idx=padding_idx)
         assert out.ravel().tolist() == [total, 0, total, total * 39_998]
 
