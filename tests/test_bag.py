@@ -439,6 +439,15 @@ def test_gradients_by_hand(backend: str) -> None:
     assert grads.per_sample_weights.tolist() == [11, 11, 35]
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", *HALVES], ids=str)
+def test_gradient_of_a_maximum_goes_to_its_first_item(backend: str, dtype: Any) -> None:
+    nan, inf = np.nan, np.inf
+    table = np.array([[1, nan, nan, 3, -0.0], [nan, 2, inf, 3, 0], [nan, nan, nan, 1, -1]], dtype)
+    _, backward = er.embedding_bag_vjp(table, [[0, 1, 2]], mode="max")
+    grad = backward(np.ones((1, 5), dtype)).weight.to_dense(3)
+    assert grad.tolist() == [[0, 1, 1, 1, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
+
+
 def differences(function: Any, at: np.ndarray, direction: np.ndarray) -> np.ndarray:
     """Return the gradient of sum(direction * function(at)) by central differences."""
     grad, step = np.zeros_like(at), 1e-6
