@@ -244,6 +244,17 @@ def test_gather(backend: str, width: int) -> None:
     assert (np.abs(quantized.dequantize() - exact) <= np.spacing(np.maximum(magnitude, most))).all()
 
 
+def test_zeros_have_the_sign_of_the_sum(backend: str) -> None:
+    codes, scale, offset = [[-1, 0, 1]] * 3, [0, -1, 0], [-0.0, -0.0, 0]
+    quantized = er.QuantizedRows.from_arrays(
+        np.array(codes, "i1"), np.array(scale, "f4"), np.array(offset, "f4")
+    )
+    wanted = np.array([[-0.0, 0, 0], [1, -0.0, -1], [0, 0, 0]], "f4")
+    assert_same_bits(quantized.dequantize(), wanted)
+    assert_same_bits(er.gather(quantized, [0, 1, 2]), wanted)
+    assert_same_bits(er.embedding_bag(quantized, [[0], [1], [2]], mode="max"), wanted)
+
+
 @pytest.mark.parametrize("mode", ["wrap", "clip"])
 def test_gather_modes(backend: str, mode: Any) -> None:
     quantized = er.quantize_rows(table(5, 6))
