@@ -1033,7 +1033,7 @@ def test_ctrl_c_is_noticed_within_50_ms(
             # A neighbour on the same core may spoil some of the tries.
             waits = []
             while not waits or min(waits) >= 0.05 + freeing:
-                assert len(waits) < 5, (delay, freeing, waits)
+                assert len(waits) < 12, (delay, freeing, waits)
                 waits.append(waited(delay))
         assert big_calls() == big_calls()
     """

@@ -40,7 +40,9 @@ template <int N>
 EMBEDRNN_INLINE Part<float, N> widen_part(const Float16* from) {
   if constexpr (N == 16) {
 #if defined(__AVX512F__)
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+    // With a mask of all lanes, for GCC 12 warns of its own header without one.
+    return _mm512_maskz_cvtph_ps(0xffff,
+                                 _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
 #endif
   } else if constexpr (N == 8) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
@@ -57,7 +59,7 @@ template <int N>
 EMBEDRNN_INLINE void narrow_part(Part<float, N> sums, Float16* to) {
   if constexpr (N == 16) {
 #if defined(__AVX512F__)
-    const __m256i halves = _mm512_cvtps_ph(sums, _MM_FROUND_TO_NEAREST_INT);
+    const __m256i halves = _mm512_maskz_cvtps_ph(0xffff, sums, _MM_FROUND_TO_NEAREST_INT);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), halves);
 #endif
   } else if constexpr (N == 8) {
