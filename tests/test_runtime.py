@@ -1040,6 +1040,59 @@ def test_ctrl_c_is_noticed_within_50_ms(
     run_python(BIG_CALLS, code, env={"EMBEDRNN_NUM_THREADS": threads}, timeout=60)
 
 
+@needs_core
+def test_an_array_in_use_is_not_resized(run_python: Any) -> None:
+    # NumPy resizes only an array that nobody else holds, which a call does without the GIL as well.
+    code = """
+        import threading, time
+
+        ids, box = np.zeros(10**5, np.int32), [np.zeros((1000, 64), np.float32)]
+        calls, end = 0, False
+
+        def look():
+            global calls
+            while not end:
+                assert not er.gather(box[0], ids).any()
+                er.scatter_add(box[0], ids[:9], np.zeros((9, 64), np.float32))
+                assert not er.embedding_bag(box[0], ids, [0, 7]).any()
+                calls += 1
+
+        looker = threading.Thread(target=look)
+        looker.start()
+        tried, refused, deadline = 0, 0, time.monotonic() + 20
+        while time.monotonic() < deadline and looker.is_alive() and (refused < 20 or calls < 3):
+            try:
+                box[0].resize((1 + tried % 2 * 999, 64))
+            except ValueError:
+                refused += 1
+            tried += 1
+            time.sleep(0.001)
+        end = True
+        looker.join()
+        assert refused >= 20 and calls >= 3, (refused, calls)
+    """
+    run_python(BIG_CALLS, code)
+
+
+@needs_core
+@pytest.mark.skip_under("asan", "tsan")
+def test_another_interpreter_is_refused_and_does_no_harm(run_python: Any) -> None:
+    code = """
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+
+        expected = big_calls()
+        other = interpreters.create()
+        for _ in range(2):
+            interpreters.run_string(other, "try: import embedrnn\\nexcept ImportError: pass")
+        interpreters.destroy(other)
+        assert big_calls() == expected
+    """
+    run_python(BIG_CALLS, code)
+
+
 HUGE_CALLS = {
     "coalesce": "er.coalesce(np.zeros(3 * 10**8, np.int8), np.zeros(3 * 10**8, np.float32))",
     "gather": "er.gather(np.zeros((1, 4096)), np.zeros(10**7, np.int8))",
