@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
+from embedrnn._backend import current
 from embedrnn._grouping import group
 from embedrnn._quiet import quiet
 from embedrnn._storage import INT8_HEADER
@@ -168,7 +169,9 @@ class Table(Layer):
         """Return which of the indices have a gradient: those that are not padding."""
         if self.padding_idx is None:
             return slice(None)
-        return (flat != self.padding_idx) & (flat != self.padding_idx - self.num_embeddings)
+        whole = np.array([0, flat.size])
+        kept, _ = current().without_row(flat, whole, self.padding_idx, self.num_embeddings)
+        return kept
 
     def _finished(self, grad: RowGrad, flat: Array) -> RowGrad:
         """Return sums in the dtype of the table, each over how often its row is named if asked to.
