@@ -916,6 +916,68 @@ def test_import_is_fast(run_python: Any) -> None:
     assert any(share_of_numpy() < 0.25 for _ in range(10))
 
 
+# Tries to import something in a new sub-interpreter, and prints what came of it. The module for it
+# has no public name.
+SUB_INTERPRETER = """
+    import sys
+
+    try:
+        import _interpreters as interpreters
+    except ImportError:  # before Python 3.13
+        import _xxsubinterpreters as interpreters
+
+    def try_in_sub_interpreter():
+        if interpreters.__name__ == "_interpreters":
+            interpreter = interpreters.create(KIND)
+        else:
+            interpreter = interpreters.create(isolated=KIND == "isolated")
+        code = f"import sys; sys.path[:] = {sys.path}; " + TRY
+        assert interpreters.run_string(interpreter, code) is None
+        interpreters.destroy(interpreter)
+"""
+TRY = """
+try:
+    {}
+    print("imported", flush=True)
+except ImportError as error:
+    print("ImportError:", *str(error).split(), flush=True)
+"""
+SUB_IMPORTS = {
+    "package": "import embedrnn",
+    # Whether or not NumPy would be imported.
+    "core": "from importlib.util import module_from_spec, spec_from_file_location; "
+    f"spec = spec_from_file_location('embedrnn._core', {CORE and CORE.__file__!r}); "
+    "spec.loader.exec_module(module_from_spec(spec))",
+}
+
+
+@needs_core
+@pytest.mark.parametrize("kind", ["isolated", "legacy"])
+@pytest.mark.parametrize("code", SUB_IMPORTS.values(), ids=SUB_IMPORTS)
+@pytest.mark.parametrize("first", ["main", "sub"])
+def test_a_sub_interpreter_is_refused(run_python: Any, kind: str, code: str, first: str) -> None:
+    # Before Python 3.12 it waited for ever.
+    start = f"KIND, TRY = {kind!r}, {TRY.format(code)!r}"
+    in_main = """
+        expected = big_calls()
+        for _ in range(2):
+            try_in_sub_interpreter()
+            assert big_calls() == expected
+    """
+    if first == "main":
+        done = run_python(start, SUB_INTERPRETER, BIG_CALLS, in_main)
+    elif code == SUB_IMPORTS["core"]:
+        done = run_python(start, SUB_INTERPRETER, "try_in_sub_interpreter()", BIG_CALLS, in_main)
+    else:  # NumPy can be imported by one interpreter of a process, which it was
+        done = run_python(start, SUB_INTERPRETER, "try_in_sub_interpreter()")
+    lines = done.stdout.splitlines()
+    assert lines
+    for line in lines:
+        assert line.startswith("ImportError: ")
+        # NumPy refuses by words of its own.
+        assert "interpreter" in line or "once per process" in line
+
+
 # --- interrupts and memory -----------------------------------------------------------------------
 
 # Calls that go on for long, many of them at one kind of work, with what they are made of.
@@ -1070,25 +1132,6 @@ def test_an_array_in_use_is_not_resized(run_python: Any) -> None:
         end = True
         looker.join()
         assert refused >= 20 and calls >= 3, (refused, calls)
-    """
-    run_python(BIG_CALLS, code)
-
-
-@needs_core
-@pytest.mark.skip_under("asan", "tsan")
-def test_another_interpreter_is_refused_and_does_no_harm(run_python: Any) -> None:
-    code = """
-        try:
-            import _interpreters as interpreters
-        except ImportError:
-            import _xxsubinterpreters as interpreters
-
-        expected = big_calls()
-        other = interpreters.create()
-        for _ in range(2):
-            interpreters.run_string(other, "try: import embedrnn\\nexcept ImportError: pass")
-        interpreters.destroy(other)
-        assert big_calls() == expected
     """
     run_python(BIG_CALLS, code)
 
