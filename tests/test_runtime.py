@@ -1136,6 +1136,78 @@ def test_an_array_in_use_is_not_resized(run_python: Any) -> None:
     run_python(BIG_CALLS, code)
 
 
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_an_error_of_a_worker_comes_to_the_caller(core: Any, threads: int) -> None:
+    expected = big_gather() + big_rnn_forward()
+    er.set_num_threads(threads)
+    for _ in range(20):
+        # Each time some worker has to come: the pool has neither lost them nor stayed taken.
+        with pytest.raises(MemoryError):
+            core.fail_in_workers(20)
+    for actual, wanted in zip(big_gather() + big_rnn_forward(), expected, strict=True):
+        assert_same_bits(actual, wanted)
+
+
+@needs_core
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer here")
+@pytest.mark.parametrize("call", FORKED_CALLS.values(), ids=FORKED_CALLS)
+def test_an_error_of_a_signal_handler_comes_to_the_caller(run_python: Any, call: str) -> None:
+    code = """
+        import signal
+
+        weight, row, ids = np.eye(256) / 2, np.ones((1, 1024)), np.arange(10**6) % 9
+        expected, answer = big_calls(), call()
+
+        def handler(*_):
+            raise LookupError("from the handler")
+
+        signal.signal(signal.SIGALRM, handler)
+        for _ in range(2):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                while True:
+                    call()
+            except LookupError as error:
+                assert str(error) == "from the handler"
+            assert np.array_equal(call(), answer)
+            assert big_calls() == expected
+    """
+    run_python(BIG_CALLS, f"call = lambda: {call}", code, env={"EMBEDRNN_NUM_THREADS": "2"})
+
+
+@needs_core
+@linux_only
+@pytest.mark.skip_under("asan", "tsan")  # which need more address space than there is
+def test_a_pool_without_memory_for_its_threads(run_python: Any) -> None:
+    # A thread takes as much address space for its stack as the process was started with as limit.
+    start = """
+        import os, resource, sys, threading
+
+        threading.stack_size(1 << 20)  # of Python's own threads
+        limits = resource.getrlimit(resource.RLIMIT_STACK)
+        if limits[0] != STACK:
+            resource.setrlimit(resource.RLIMIT_STACK, (STACK, limits[1]))
+            os.execv(sys.executable, [sys.executable, "-c", sys.orig_argv[-1]])
+    """
+    code = """
+        er.set_num_threads(1)
+        expected = big_calls()
+        er.set_num_threads(4)
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        unlimited = resource.getrlimit(resource.RLIMIT_AS)
+        for workers, most in (0, STACK // 2), (1, STACK * 3 // 2):
+            resource.setrlimit(resource.RLIMIT_AS, (used + most, unlimited[1]))
+            assert big_calls() == expected
+            assert len(new_threads()) == workers, new_threads()
+        resource.setrlimit(resource.RLIMIT_AS, unlimited)
+        assert big_calls() == expected
+        assert len(new_threads()) == 3, new_threads()
+    """
+    env = {"OPENBLAS_NUM_THREADS": "1"}
+    run_python(f"STACK = {1 << 30}", start, BIG_CALLS, NEW_THREADS, code, env=env)
+
+
 HUGE_CALLS = {
     "coalesce": "er.coalesce(np.zeros(3 * 10**8, np.int8), np.zeros(3 * 10**8, np.float32))",
     "gather": "er.gather(np.zeros((1, 4096)), np.zeros(10**7, np.int8))",

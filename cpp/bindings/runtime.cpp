@@ -3,8 +3,14 @@
 #include "bindings/module.h"
 #include "runtime/interrupt.h"
 #include "runtime/isa.h"
+#include "runtime/pool.h"
 #include "runtime/quota.h"
 #include "runtime/thread_count.h"
+
+#include <atomic>
+#include <chrono>
+#include <new>
+#include <thread>
 
 #include <pthread.h>
 #include <unistd.h>
@@ -58,6 +64,28 @@ void define_elementwise(py::module_& module, const char* name, const F& select) 
       py::arg("out"));
 }
 
+// A call in which every worker of the pool fails, as for want of memory, while the calling thread
+// is at work; the tests see what comes of it. Returns, which it should not, if no worker has come
+// within so many seconds.
+void fail_in_workers(int seconds) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point end = Clock::now() + std::chrono::seconds(seconds);
+  std::atomic<bool> failed{false};
+  without_gil([&] {
+    runtime::parallel_for(runtime::num_threads(), [&](std::int64_t) {
+      if (runtime::Helping::now()) {
+        failed.store(true);
+        throw std::bad_alloc();
+      }
+      while (!failed.load() && Clock::now() < end) {
+        runtime::checkpoint();
+        std::this_thread::yield();
+      }
+    });
+    return true;
+  });
+}
+
 }  // namespace
 
 void register_runtime(py::module_& module) {
@@ -70,6 +98,7 @@ void register_runtime(py::module_& module) {
   module.def("get_num_threads", &runtime::num_threads);
   module.def("set_num_threads", &runtime::set_num_threads, py::arg("n"));
   module.def("quota_cpus", &runtime::quota_cpus, py::arg("root"));
+  module.def("fail_in_workers", &fail_in_workers, py::arg("seconds"));
   define_elementwise(module, "exp", [](const auto& kernels) { return kernels.exp; });
   define_elementwise(module, "sigmoid", [](const auto& kernels) { return kernels.sigmoid; });
   define_elementwise(module, "tanh", [](const auto& kernels) { return kernels.tanh; });
