@@ -45,7 +45,8 @@ def forward(
     order = "C" if x.flags.c_contiguous else "F"
     output = np.empty((*x.shape[:2], hidden), x.dtype, order)
     initial = states_of(cell, arguments)
-    packed.forward(x, arguments["lengths"], None, None, initial, reverse, output, last, 0)
+    layout = (arguments["lengths"], None, None, None)
+    packed.forward(x, *layout, initial, reverse, output, last, 0, None)
     return [output, *(part[0] for part in last)]
 
 
@@ -182,8 +183,8 @@ def test_a_walk_without_an_output(native: str, core: Any, cell: str, threads: in
         packed, initial = pack(cell, arguments), states_of(cell, arguments)
         _, *wanted = forward(packed, cell, arguments)
         last = tuple(np.empty_like(state) for state in initial)
-        layout = (arguments["lengths"], None, None)
-        packed.forward(arguments["x"], *layout, initial, False, None, last, 0)
+        layout = (arguments["lengths"], None, None, None)
+        packed.forward(arguments["x"], *layout, initial, False, None, last, 0, None)
         for actual, expected in zip(last, wanted, strict=True):
             assert_same_bits(actual[0], expected)
 

@@ -278,4 +278,4 @@ def test_the_core_refuses_rows_beyond_x(core: Any) -> None:
     ):
         layout = [None if a is None else np.array(a) for a in (lengths, row_starts, step_starts)]
         with pytest.raises(ValueError, match=r"^(lengths|row_starts|step_starts) must "):
-            cell.forward(X, *layout, (None,), False, output, last, 0)
+            cell.forward(X, *layout, None, (None,), False, output, last, 0, None)

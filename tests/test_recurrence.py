@@ -403,7 +403,8 @@ def test_stays_inside_its_arrays(backend: str, dtype: Any, before: bool) -> None
         inputs = [arguments[name] for name in ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         lengths, h_0 = arguments["lengths"], arguments["h_0"]
         packed = _backend.current().pack("rnn_tanh", *inputs[1:])
-        packed.forward(inputs[0], lengths, None, None, (h_0[None],), False, output, (h_n[None],), 0)
+        layout, last = (lengths, None, None, None), (h_n[None],)
+        packed.forward(inputs[0], *layout, (h_0[None],), False, output, last, 0, None)
         assert_close(h_n, reference("rnn_tanh", arguments)[1])
         assert_same_bits(output[:, -1], h_n)
 

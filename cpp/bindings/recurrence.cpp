@@ -1,5 +1,7 @@
 // The packed cell, which is one class for every cell and both dtypes.
 #include <memory>
+#include <numeric>
+#include <span>
 #include <variant>
 
 #include "bindings/arrays.h"
@@ -93,32 +95,13 @@ ops::Sequences<P> sequences_of(py::array& array,
 struct Layout {
   std::ptrdiff_t batch, time;
   const std::int64_t *lengths, *row_starts, *step_starts;
-};
 
-Layout layout_of(const py::array& x,
-                 OptionalArray& lengths,
-                 OptionalArray& row_starts,
-                 OptionalArray& step_starts) {
-  require(!(row_starts && step_starts), "row_starts", "be absent where there are step_starts");
-  const bool padded = !row_starts && !step_starts;
-  require(padded ? x.ndim() == 3 : lengths.has_value(), "lengths", "be given, or x be padded");
-  const py::ssize_t batch = lengths ? lengths->size() : x.shape(0);
-  const auto* const valid = contiguous_data<const std::int64_t>(lengths, "lengths", {batch});
-  std::ptrdiff_t time = 0;
-  if (padded) {
-    require(x.shape(0) == batch, "lengths", "be as many as the rows");
-    time = x.shape(1);
-  } else if (batch > 0) {
-    time = *std::max_element(valid, valid + batch);
+  // Of all valid steps.
+  std::ptrdiff_t pairs() const {
+    return lengths != nullptr ? std::accumulate(lengths, lengths + batch, std::ptrdiff_t{0})
+                              : batch * time;
   }
-  if (step_starts)
-    require(std::is_sorted(valid, valid + batch, std::greater<>()), "lengths", "never rise");
-  return {batch,
-          time,
-          valid,
-          contiguous_data<const std::int64_t>(row_starts, "row_starts", {batch}),
-          contiguous_data<const std::int64_t>(step_starts, "step_starts", {time})};
-}
+};
 
 // What the layout names must be there, in an array of n rows of features.
 void require_within(const Layout& layout, py::ssize_t n) {
@@ -137,37 +120,169 @@ void require_within(const Layout& layout, py::ssize_t n) {
   }
 }
 
+// How x, or an array in its place, is laid out.
+Layout layout_of(const py::array& x,
+                 OptionalArray& lengths,
+                 OptionalArray& row_starts,
+                 OptionalArray& step_starts) {
+  require(!(row_starts && step_starts), "row_starts", "be absent where there are step_starts");
+  const bool padded = !row_starts && !step_starts;
+  require(padded ? x.ndim() == 3 : lengths.has_value(), "lengths", "be given, or x be padded");
+  const py::ssize_t batch = lengths ? lengths->size() : x.shape(0);
+  const auto* const valid = contiguous_data<const std::int64_t>(lengths, "lengths", {batch});
+  std::ptrdiff_t time = 0;
+  if (padded) {
+    require(x.shape(0) == batch, "lengths", "be as many as the rows");
+    time = x.shape(1);
+  } else if (batch > 0) {
+    time = *std::max_element(valid, valid + batch);
+  }
+  if (step_starts)
+    require(std::is_sorted(valid, valid + batch, std::greater<>()), "lengths", "never rise");
+  const Layout layout{batch,
+                      time,
+                      valid,
+                      contiguous_data<const std::int64_t>(row_starts, "row_starts", {batch}),
+                      contiguous_data<const std::int64_t>(step_starts, "step_starts", {time})};
+  if (!padded) require_within(layout, x.shape(0));
+  return layout;
+}
+
+// The rows of a call on x. A truth value may be any byte but 0.
+ops::Batch batch_of(const py::array& x,
+                    const Layout& layout,
+                    const OptionalArray& resets,
+                    bool reverse) {
+  ops::Batch batch{.rows = layout.batch,
+                   .time = layout.time,
+                   .lengths = layout.lengths,
+                   .reverse = reverse,
+                   .resets = {}};
+  if (!resets) return batch;
+  require(holds<bool>(*resets), "resets", "be bool");
+  require(resets->ndim() == x.ndim() - 1 &&
+              std::equal(resets->shape(), resets->shape() + resets->ndim(), x.shape()),
+          "resets",
+          "have the rows and steps of x");
+  batch.resets = {.data = static_cast<const std::uint8_t*>(resets->data()),
+                  .row_stride = resets->strides(0),
+                  .step_stride = resets->strides(static_cast<int>(resets->ndim() - 1)),
+                  .row_starts = layout.row_starts,
+                  .step_starts = layout.step_starts};
+  return batch;
+}
+
+// Sequences beside x, with its rows and steps.
+template <class P>
+ops::Sequences<P> sequences_beside(const py::array& x,
+                                   py::array& array,
+                                   const char* name,
+                                   std::ptrdiff_t width,
+                                   const Layout& layout) {
+  const ops::Sequences<P> sequences =
+      sequences_of<P>(array, name, width, layout.row_starts, layout.step_starts);
+  require(std::equal(x.shape(), x.shape() + x.ndim() - 1, array.shape()),
+          name,
+          "have the rows and steps of x");
+  return sequences;
+}
+
+py::array new_tape(const PackedCell& cell, py::ssize_t pairs) {
+  const auto make = [&]<class T>(const ops::PackedCell<T>& packed) -> py::array {
+    return py::array_t<T>({pairs, packed.record()});
+  };
+  return std::visit(make, cell.packed);
+}
+
+template <class P>
+P* tape_data(py::array& tape, const Layout& layout, std::ptrdiff_t record) {
+  return contiguous_data<P>(tape, "tape", {layout.pairs(), record});
+}
+
 void forward(const PackedCell& cell,
              py::array x,
              OptionalArray lengths,
              OptionalArray row_starts,
              OptionalArray step_starts,
+             const OptionalArray& resets,
              const py::tuple& initial,
              bool reverse,
              OptionalArray output,
              const py::tuple& last,
-             py::ssize_t at) {
+             py::ssize_t at,
+             OptionalArray tape) {
   const Layout layout = layout_of(x, lengths, row_starts, step_starts);
-  if (x.ndim() == 2) require_within(layout, x.shape(0));
   const auto run = [&]<class T>(const ops::PackedCell<T>& packed) {
     ops::RunArgs<T> args{
-        .batch = layout.batch,
-        .time = layout.time,
+        .batch = batch_of(x, layout, resets, reverse),
         .x = sequences_of<const T>(x, "x", packed.inputs(), layout.row_starts, layout.step_starts),
-        .lengths = layout.lengths,
-        .reverse = reverse,
         .initial = states_of<T, const T>(packed, initial, at, layout.batch, "initial"),
         .output = {},
-        .last = states_of<T, T>(packed, last, at, layout.batch, "last")};
-    if (output) {
-      args.output = sequences_of<T>(
-          *output, "output", packed.hidden(), layout.row_starts, layout.step_starts);
-      require(std::equal(x.shape(), x.shape() + x.ndim() - 1, output->shape()),
-              "output",
-              "have the rows and steps of x");
-    }
+        .last = states_of<T, T>(packed, last, at, layout.batch, "last"),
+        .tape = tape ? tape_data<T>(*tape, layout, packed.record()) : nullptr};
+    if (output)
+      args.output = sequences_beside<T>(x, *output, "output", packed.hidden(), layout);
     without_gil([&] {
       packed.forward(args);
+      return true;
+    });
+  };
+  std::visit(run, cell.packed);
+}
+
+// The gradient of a weight or a bias, or null where none is wanted.
+template <class T>
+T* gradient(const py::tuple& grads,
+            std::size_t i,
+            const char* name,
+            std::initializer_list<py::ssize_t> shape) {
+  const py::handle grad = PyTuple_GET_ITEM(grads.ptr(), static_cast<py::ssize_t>(i));
+  if (grad.is_none()) return nullptr;
+  require(py::isinstance<py::array>(grad), name, "be an array");
+  auto array = py::reinterpret_borrow<py::array>(grad);
+  return contiguous_data<T>(array, name, shape);
+}
+
+void backward(const PackedCell& cell,
+              OptionalArray lengths,
+              OptionalArray row_starts,
+              OptionalArray step_starts,
+              const OptionalArray& resets,
+              bool reverse,
+              py::array tape,
+              OptionalArray grad_output,
+              const py::tuple& grad_last,
+              py::array grad_x,
+              const py::tuple& grad_initial,
+              const py::tuple& grads,
+              py::ssize_t at) {
+  const Layout layout = layout_of(grad_x, lengths, row_starts, step_starts);
+  require(std::ssize(grads) == 4, "grads", "be those of two weights and two biases");
+  const auto run = [&]<class T>(const ops::PackedCell<T>& packed) {
+    const py::ssize_t rows = packed.cell().gates * packed.hidden();
+    ops::BackArgs<T> args{
+        .batch = batch_of(grad_x, layout, resets, reverse),
+        .tape = tape_data<const T>(tape, layout, packed.record()),
+        .grad_output = {},
+        .grad_last = states_of<T, const T>(packed, grad_last, at, layout.batch, "grad_last"),
+        .grad_x = sequences_of<T>(
+            grad_x, "grad_x", packed.inputs(), layout.row_starts, layout.step_starts),
+        .grad_initial = states_of<T, T>(packed, grad_initial, at, layout.batch, "grad_initial"),
+        .grad_weight_ih = gradient<T>(grads, 0, "grad_weight_ih", {rows, packed.inputs()}),
+        .grad_weight_hh = gradient<T>(grads, 1, "grad_weight_hh", {rows, packed.hidden()}),
+        .grad_bias_ih = gradient<T>(grads, 2, "grad_bias_ih", {rows}),
+        .grad_bias_hh = gradient<T>(grads, 3, "grad_bias_hh", {rows})};
+    require(args.grad_weight_ih != nullptr && args.grad_weight_hh != nullptr,
+            "grads",
+            "have those of the weights");
+    for (const auto& state : std::span(args.grad_initial).first(
+             static_cast<std::size_t>(packed.cell().states)))
+      require(state.data != nullptr, "grad_initial", "have all states");
+    if (grad_output)
+      args.grad_output =
+          sequences_beside<const T>(grad_x, *grad_output, "grad_output", packed.hidden(), layout);
+    without_gil([&] {
+      packed.backward(args);
       return true;
     });
   };
@@ -183,8 +298,7 @@ void step(PackedCell& cell,
     require(x_t.ndim() == 2, "x_t", "have two axes");
     require(x_t.shape(1) == packed.inputs(), "x_t", "have the cell's width");
     const py::ssize_t rows = x_t.shape(0);
-    const ops::RunArgs<T> args{.batch = rows,
-                               .time = 1,
+    const ops::RunArgs<T> args{.batch = {.rows = rows, .time = 1, .resets = {}},
                                .x = {.data = data<const T>(x_t, "x_t"),
                                      .col_stride = stride<T>(x_t, 1),
                                      .row_stride = stride<T>(x_t, 0)},
@@ -211,11 +325,28 @@ void register_recurrence(py::module_& module) {
            py::arg("lengths"),
            py::arg("row_starts"),
            py::arg("step_starts"),
+           py::arg("resets"),
            py::arg("initial"),
            py::arg("reverse"),
            py::arg("output"),
            py::arg("last"),
+           py::arg("at"),
+           py::arg("tape"))
+      .def("backward",
+           &backward,
+           py::arg("lengths"),
+           py::arg("row_starts"),
+           py::arg("step_starts"),
+           py::arg("resets"),
+           py::arg("reverse"),
+           py::arg("tape"),
+           py::arg("grad_output"),
+           py::arg("grad_last"),
+           py::arg("grad_x"),
+           py::arg("grad_initial"),
+           py::arg("grads"),
            py::arg("at"))
+      .def("new_tape", &new_tape, py::arg("pairs"))
       .def("step", &step, py::arg("x_t"), py::arg("states"), py::arg("new_states"), py::arg("at"));
   module.def("pack",
              &pack,

@@ -13,8 +13,8 @@ template <CellKind Kind, class T>
 struct KernelsOf;
 
 // Vectors of a state row.
-template <class T>
-EMBEDRNN_INLINE std::ptrdiff_t unit_vectors(const CellStep<T>& s) {
+template <class T, template <class> class Step>
+EMBEDRNN_INLINE std::ptrdiff_t unit_vectors(const Step<T>& s) {
   return (s.hidden + kLanes<T> - 1) / kLanes<T>;
 }
 
@@ -41,6 +41,43 @@ EMBEDRNN_INLINE void emit(const CellStep<T>& s, std::ptrdiff_t row, std::ptrdiff
     store(output, h);
   } else {
     store_first(output, h, left);
+  }
+}
+
+// Keeps unit-vector u of some state rows for backward, if that is wanted: h before the step first.
+template <class T, int N>
+EMBEDRNN_INLINE void
+keep(const CellStep<T>& s, std::ptrdiff_t row, std::ptrdiff_t u, const Vec<T> (&rows)[N]) {
+  T* const kept = s.kept[row] + u * kLanes<T>;
+  const std::ptrdiff_t state = unit_vectors(s) * kLanes<T>;
+  store(kept, load(s.h_prev + at(s, row, u)));
+#pragma GCC unroll 8
+  for (int i = 0; i < N; ++i) store(kept + (i + 1) * state, rows[i]);
+}
+
+// One unit-vector of a row in a step back.
+template <class T>
+struct UnitBack {
+  const T* kept;
+  T* gates;
+  T *dh, *dc;
+  const T* d_product;
+  std::ptrdiff_t state;  // elements of a state row
+
+  Vec<T> of(int row) const { return load(kept + row * state); }
+  void gate(int slot, Vec<T> gradient) const { store(gates + slot * state, gradient); }
+};
+
+// Calls body(unit) for every unit-vector of every row.
+template <class T, class Body>
+EMBEDRNN_INLINE void for_units_back(const CellStepBack<T>& s, const Body& body) {
+  const std::ptrdiff_t state = unit_vectors(s) * kLanes<T>;
+  for (std::ptrdiff_t row = 0; row < s.rows; ++row) {
+    for (std::ptrdiff_t u = s.units.first; u < s.units.end; ++u) {
+      const std::ptrdiff_t first = u * kLanes<T>, at = row * state + first;
+      body(UnitBack<T>{s.kept[row] + first, s.gates[row] + first, s.dh + at, s.dc + at,
+                       s.d_product + at, state});
+    }
   }
 }
 

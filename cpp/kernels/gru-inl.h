@@ -29,7 +29,10 @@ void gru_step(const CellStep<T>& s) noexcept {
         const std::ptrdiff_t v = tile.first_vector, u = v / 3;
         for (std::ptrdiff_t row = tile.first_row; row < tile.first_row + tile.rows; ++row) {
           const Vec<T> r = sigmoid<T>(tile(row, v)), z = sigmoid<T>(tile(row, v + 1));
-          emit_update(s, row, u, z, tanh<T>(r * tile(row, v + 2) + projected<T, 3>(s, row, u, 2)));
+          const Vec<T> from_h = tile(row, v + 2);
+          const Vec<T> n = tanh<T>(r * from_h + projected<T, 3>(s, row, u, 2));
+          if (s.kept != nullptr) keep(s, row, u, {r, z, n, from_h});
+          emit_update(s, row, u, z, n);
         }
       });
 }
@@ -52,8 +55,11 @@ void gru_reset_before_step(const CellStep<T>& s) noexcept {
         for (std::ptrdiff_t row = tile.first_row; row < tile.first_row + tile.rows; ++row) {
           for (std::ptrdiff_t v = tile.first_vector; v < tile.first_vector + tile.vectors; v += 2) {
             const std::ptrdiff_t unit = at(s, row, v / 2);
-            store(reset_h + unit, sigmoid<T>(tile(row, v)) * load(s.h_prev + unit));
-            store(update + unit, sigmoid<T>(tile(row, v + 1)));
+            const Vec<T> r = sigmoid<T>(tile(row, v)), z = sigmoid<T>(tile(row, v + 1));
+            const Vec<T> r_h = r * load(s.h_prev + unit);
+            if (s.kept != nullptr) keep(s, row, v / 2, {r, z, Vec<T>{}, r_h});
+            store(reset_h + unit, r_h);
+            store(update + unit, z);
           }
         }
       });
@@ -68,19 +74,58 @@ void gru_reset_before_step(const CellStep<T>& s) noexcept {
       [&](const Tile<T>& tile) __attribute__((noinline)) {
         for (std::ptrdiff_t row = tile.first_row; row < tile.first_row + tile.rows; ++row) {
           for (std::ptrdiff_t u = tile.first_vector; u < tile.first_vector + tile.vectors; ++u) {
-            emit_update(s, row, u, load(update + at(s, row, u)), tanh<T>(tile(row, u)));
+            const Vec<T> n = tanh<T>(tile(row, u));
+            if (s.kept != nullptr) store(s.kept[row] + 3 * at(s, 1, 0) + u * kLanes<T>, n);
+            emit_update(s, row, u, load(update + at(s, row, u)), n);
           }
         }
       });
 }
 
+// Of n, what reaches its pre-activation; what reaches h past it stays in dh.
+template <class T>
+EMBEDRNN_INLINE Vec<T> update_back(const UnitBack<T>& unit) {
+  const Vec<T> h = unit.of(0), z = unit.of(2), n = unit.of(3), dh = load(unit.dh);
+  unit.gate(1, dh * (h - n) * z * (T{1} - z));
+  store(unit.dh, dh * z);
+  return dh * (T{1} - z) * (T{1} - n * n);
+}
+
+// The recurrent product of n has a gradient of its own, the fourth.
+template <class T>
+void gru_step_back(const CellStepBack<T>& s) noexcept {
+  for_units_back(s, [](const UnitBack<T>& unit) {
+    const Vec<T> r = unit.of(1), dn = update_back(unit);
+    unit.gate(0, dn * unit.of(4) * r * (T{1} - r));
+    unit.gate(2, dn);
+    unit.gate(3, dn * r);
+  });
+}
+
+template <class T>
+void gru_reset_before_step_back(const CellStepBack<T>& s) noexcept {
+  for_units_back(s, [](const UnitBack<T>& unit) { unit.gate(2, update_back(unit)); });
+}
+
+// Behind the product of n: what reaches r h.
+template <class T>
+void gru_reset_before_step_back_2(const CellStepBack<T>& s) noexcept {
+  for_units_back(s, [](const UnitBack<T>& unit) {
+    const Vec<T> h = unit.of(0), r = unit.of(1), d_reset_h = load(unit.d_product);
+    unit.gate(0, d_reset_h * h * r * (T{1} - r));
+    store(unit.dh, load(unit.dh) + d_reset_h * r);
+  });
+}
+
 template <class T>
 struct KernelsOf<CellKind::kGru, T> {
-  static constexpr CellKernels<T> kKernels = {.step = gru_step<T>};
+  static constexpr CellKernels<T> kKernels = {.step = gru_step<T>, .step_back = {gru_step_back<T>}};
 };
 template <class T>
 struct KernelsOf<CellKind::kGruResetBefore, T> {
-  static constexpr CellKernels<T> kKernels = {.step = gru_reset_before_step<T>};
+  static constexpr CellKernels<T> kKernels = {
+      .step = gru_reset_before_step<T>,
+      .step_back = {gru_reset_before_step_back<T>, gru_reset_before_step_back_2<T>}};
 };
 
 }  // namespace

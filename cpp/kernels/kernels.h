@@ -170,6 +170,42 @@ struct AffineBlock {
   T* out;           // (m, vectors * lanes)
 };
 
+// out[m] += the parts of inputs[m], one behind the other, times W: what reaches the inputs of a
+// product from the gradients of its outputs.
+template <class T>
+struct AffineBackBlock {
+  const T* const* inputs;  // m pointers, from which each part of K elements begins at its start
+  std::ptrdiff_t m, k, parts;
+  const std::ptrdiff_t* starts;  // (parts)
+  UnitRange units;               // of the outputs
+  const T* weight;               // packed as of one gate: (outputs, parts * K)
+  std::ptrdiff_t outputs;
+  T* const* out;  // m pointers to `outputs` elements each
+};
+
+// out[p * rows + j] += the sum over all pairs, in their order, of left[pair][starts[p] + j] times
+// right[pair]: the gradient of a weight. Strides are from pair to pair.
+template <class T>
+struct OuterBlock {
+  const T* left;
+  std::ptrdiff_t left_stride, rows, parts;
+  const std::ptrdiff_t* starts;  // (parts)
+  const T* right;                // whole vectors
+  std::ptrdiff_t right_stride, cols;
+  std::ptrdiff_t pairs;
+  std::ptrdiff_t first_vector, end_vector;  // the columns to make, whole panels but at the end
+  T* out;                                   // (parts * rows, cols)
+};
+inline constexpr std::ptrdiff_t kOuterPanelVectors = 4;
+
+// out[j] += the sum over all pairs, in their order, of left[pair][j], for n numbers.
+template <class T>
+struct SumBlock {
+  const T* left;
+  std::ptrdiff_t left_stride, pairs, n;
+  T* out;
+};
+
 // One time step of a cell for `rows` rows. A state row is `hidden` rounded up to whole vectors.
 template <class T>
 struct CellStep {
@@ -184,9 +220,25 @@ struct CellStep {
   T* c;                       // (rows, state row): the cell state of the LSTM, in place
   T* workspace;               // (2 rows, state row), for the reset-before GRU
   T* const* output;           // rows pointers to `hidden` elements each
+  T* const* kept;             // rows pointers to what backward needs, in state rows; or null
 };
 template <class T>
 using StepKernel = void (*)(const CellStep<T>&) noexcept;
+
+// The gradients of one time step, but for what passes through its recurrent products. A cell with
+// two products has two of these steps; the product of the later one comes between them.
+template <class T>
+struct CellStepBack {
+  std::ptrdiff_t rows, hidden;
+  UnitRange units;
+  const T* const* kept;  // as the step left it
+  T* const* gates;  // rows pointers to the gradients of the pre-activations, in state rows: made here
+  T* dh;            // (rows, state row): that of h behind the step; becomes that of h before it
+  T* dc;            // (rows, state row): likewise of the cell state of the LSTM
+  const T* d_product;  // (rows, state row): what came through the later product, of the second step
+};
+template <class T>
+using StepBackKernel = void (*)(const CellStepBack<T>&) noexcept;
 
 // The recurrent cells. The file of a cell gives its kernels, as KernelsOf (cell-inl.h).
 enum class CellKind : std::uint8_t { kRnnTanh, kRnnRelu, kGru, kGruResetBefore, kLstm, kEnd };
@@ -195,6 +247,7 @@ inline constexpr int kCellKinds = static_cast<int>(CellKind::kEnd);
 template <class T>
 struct CellKernels {
   StepKernel<T> step;
+  StepBackKernel<T> step_back[2];  // the second null where there is one product
 };
 
 template <class T>
@@ -236,6 +289,9 @@ template <class T>
 struct RecurrentKernels {
   std::ptrdiff_t lanes;  // elements of a vector
   void (*affine)(const AffineBlock<T>&) noexcept;
+  void (*affine_back)(const AffineBackBlock<T>&) noexcept;
+  void (*outer)(const OuterBlock<T>&) noexcept;
+  void (*sum)(const SumBlock<T>&) noexcept;
   CellKernels<T> cells[kCellKinds];  // by CellKind
   Elementwise<T> exp, sigmoid, tanh;
 };

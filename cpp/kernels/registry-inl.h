@@ -7,6 +7,7 @@
 #include "gather-inl.h"
 #include "gru-inl.h"
 #include "lstm-inl.h"
+#include "products-inl.h"
 #include "rnn-inl.h"
 #include "scatter-inl.h"
 
@@ -68,6 +69,9 @@ template <class T>
 constexpr RecurrentKernels<T> recurrent_kernels() {
   RecurrentKernels<T> kernels = {.lanes = kLanes<T>,
                                  .affine = affine<T>,
+                                 .affine_back = affine_back<T>,
+                                 .outer = outer<T>,
+                                 .sum = sum<T>,
                                  .cells = {},
                                  .exp = elementwise<T, exp<T>>,
                                  .sigmoid = elementwise<T, sigmoid<T>>,

@@ -142,4 +142,11 @@ inline constexpr std::ptrdiff_t kTileBytes = std::ptrdiff_t{1} << 17;
 // layers come from L3.
 inline constexpr std::ptrdiff_t kTilePairs = 48;
 
+// Bytes of the gradients of pre-activations in a tile of steps of a backward pass, and pairs of it
+// at least: so many share one walk through the gradients of the weights.
+inline constexpr std::ptrdiff_t kBackTileBytes = std::ptrdiff_t{1} << 20;
+inline constexpr std::ptrdiff_t kBackTilePairs = 256;
+// Pairs whose inputs get their gradients in one go.
+inline constexpr std::ptrdiff_t kInputPairs = 96;
+
 }  // namespace embedrnn::ops

@@ -3,13 +3,13 @@
 from embedrnn import convert
 from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_argmax, embedding_bag_vjp
 from embedrnn.coalesce import RowGrad, coalesce
-from embedrnn.gru import gru_forward
+from embedrnn.gru import GRUGrads, gru_forward, gru_vjp
 from embedrnn.layers import GRU, LSTM, RNN, Embedding, EmbeddingBag
-from embedrnn.lstm import lstm_forward
+from embedrnn.lstm import LSTMGrads, lstm_forward, lstm_vjp
 from embedrnn.packed import Packed
 from embedrnn.padding import pad, unpad
 from embedrnn.quantized import QuantizedRows, quantize_rows
-from embedrnn.rnn import rnn_forward
+from embedrnn.rnn import RNNGrads, rnn_forward, rnn_vjp
 from embedrnn.rows import gather, scatter_add
 from embedrnn.runtime import config, get_num_threads, set_num_threads, use_backend
 from embedrnn.version import __version__
@@ -21,8 +21,11 @@ __all__ = [
     "BagGrads",
     "Embedding",
     "EmbeddingBag",
+    "GRUGrads",
+    "LSTMGrads",
     "Packed",
     "QuantizedRows",
+    "RNNGrads",
     "RowGrad",
     "__version__",
     "coalesce",
@@ -34,10 +37,13 @@ __all__ = [
     "gather",
     "get_num_threads",
     "gru_forward",
+    "gru_vjp",
     "lstm_forward",
+    "lstm_vjp",
     "pad",
     "quantize_rows",
     "rnn_forward",
+    "rnn_vjp",
     "scatter_add",
     "set_num_threads",
     "unpad",

@@ -21,16 +21,40 @@ _Positions = npt.NDArray[np.int64]
 class PackedCell(Protocol):
     """A recurrent cell with weights of its own: see the NumPy one for what it does."""
 
+    def new_tape(self, pairs: int) -> Any:
+        """Return room for what `forward` records of so many valid (row, step) pairs.
+
+        Only the backend that made it reads it. It holds copies of all that `backward` needs, which
+        does not change it: backward may be called any number of times, and the inputs may change.
+        """
+
     def forward(
         self,
         x: _Array,
         lengths: _Positions | None,
         row_starts: _Positions | None,
         step_starts: _Positions | None,
+        resets: _Array | None,
         initial: tuple[_Array | None, ...],
         reverse: bool,
         output: _Array | None,
         last: tuple[_Array, ...],
+        at: int,
+        tape: Any,
+    ) -> None: ...
+    def backward(
+        self,
+        lengths: _Positions | None,
+        row_starts: _Positions | None,
+        step_starts: _Positions | None,
+        resets: _Array | None,
+        reverse: bool,
+        tape: Any,
+        grad_output: _Array | None,
+        grad_last: tuple[_Array | None, ...],
+        grad_x: _Array,
+        grad_initial: tuple[_Array, ...],
+        grads: tuple[_Array, _Array, _Array | None, _Array | None],
         at: int,
     ) -> None: ...
     def step(

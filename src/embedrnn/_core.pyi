@@ -102,16 +102,34 @@ def pack(
 @final
 class PackedCell:
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # a TypeError: pack makes them
+    def new_tape(self, pairs: int) -> _Array: ...
     def forward(
         self,
         x: _Array,
         lengths: npt.NDArray[np.int64] | None,
         row_starts: npt.NDArray[np.int64] | None,
         step_starts: npt.NDArray[np.int64] | None,
+        resets: _Array | None,
         initial: tuple[_Array | None, ...],
         reverse: bool,
         output: _Array | None,
         last: tuple[_Array, ...],
+        at: int,
+        tape: _Array | None,
+    ) -> None: ...
+    def backward(
+        self,
+        lengths: npt.NDArray[np.int64] | None,
+        row_starts: npt.NDArray[np.int64] | None,
+        step_starts: npt.NDArray[np.int64] | None,
+        resets: _Array | None,
+        reverse: bool,
+        tape: _Array,
+        grad_output: _Array | None,
+        grad_last: tuple[_Array | None, ...],
+        grad_x: _Array,
+        grad_initial: tuple[_Array, ...],
+        grads: tuple[_Array, _Array, _Array | None, _Array | None],
         at: int,
     ) -> None: ...
     def step(

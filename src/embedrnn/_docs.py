@@ -51,6 +51,10 @@ offsets : array_like of any integer dtype, shape (B + 1,), optional
     In place of lengths, for ragged input: `x` is (N, I), one row's steps behind the
     other's, and row b has those from ``offsets[b]`` to ``offsets[b + 1]``.
 
+resets : array_like of bool, shape (B, T) or (N,), that of `x` without I, optional
+    Where it is True, the state before that step of the walk is the initial one again, or zeros if
+    that is absent: an episode begins within a row. What stands at padded steps is ignored.
+
 h_0 : array_like, shape (B, H), dtype of `x`, optional
     The hidden state before the first step; zeros if absent.
 
@@ -71,6 +75,12 @@ output : ndarray, shape (B, T, H) or, of ragged input, (N, H)
 
 h_n : ndarray, shape (B, H)
     The hidden state after each row's last step; `h_0` where the length is 0.
+
+backward : callable
+    ``backward(grad_output=None, grad_state=None)`` takes the gradients of what came out, of the
+    same shapes and dtype; None stands for zeros. What stands at padded steps is never read. It
+    returns the gradients of the arguments. It may be called any number of times, and the
+    arguments may change meanwhile: what it needs of them has been copied.
 
 TypeError
     If an array has another dtype.

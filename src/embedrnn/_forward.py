@@ -1,8 +1,10 @@
-"""A recurrent layer in one direction, which the functions of all cells run."""
+"""A recurrent layer in one direction, and back, which the functions of all cells run."""
 
+from collections.abc import Callable
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
@@ -10,6 +12,9 @@ from embedrnn._backend import current
 from embedrnn._cells import Cell
 
 Array = npt.NDArray[Any]
+# weight_ih, weight_hh, bias_ih and bias_hh of a cell.
+Weights = tuple[Array, Array, Array | None, Array | None]
+_Grads = TypeVar("_Grads")
 
 
 def forward(
@@ -20,6 +25,7 @@ def forward(
     *,
     lengths: npt.ArrayLike | None,
     offsets: npt.ArrayLike | None,
+    resets: npt.ArrayLike | None,
     reverse: bool,
     out: Array | None,
 ) -> tuple[Array, tuple[Array, ...]]:
@@ -28,11 +34,68 @@ def forward(
     `weights` are weight_ih, weight_hh, bias_ih and bias_hh, `initial` has one of each state.
     """
     backwards = _check.flag("reverse", reverse)
-    call = _check.recurrence(cell, x, weights, initial, lengths, offsets, out)
+    call = _check.recurrence(cell, x, weights, initial, lengths, offsets, resets, out)
     packed = current().pack(cell.name, *call.weights)
     rows = call.rows
     packed.forward(
-        call.x, rows.lengths, rows.row_starts, rows.step_starts, call.initial, backwards,
-        call.buffer, call.last, 0,
+        call.x, rows.lengths, rows.row_starts, rows.step_starts, call.resets, call.initial,
+        backwards, call.buffer, call.last, 0, None,
     )  # fmt: skip
     return _check.deliver(call), tuple(map(itemgetter(0), call.last))
+
+
+def vjp(
+    cell: Cell,
+    grads: Callable[..., _Grads],
+    x: npt.ArrayLike,
+    weights: tuple[npt.ArrayLike | None, ...],
+    initial: tuple[npt.ArrayLike | None, ...],
+    *,
+    lengths: npt.ArrayLike | None,
+    offsets: npt.ArrayLike | None,
+    resets: npt.ArrayLike | None,
+    reverse: bool,
+) -> tuple[Array, tuple[Array, ...], Callable[..., _Grads]]:
+    """Do as `forward`, and return the vector-Jacobian product behind that.
+
+    `grads` makes a result of the gradients of x, of each weight and of each initial state.
+    """
+    backwards = _check.flag("reverse", reverse)
+    call = _check.recurrence(cell, x, weights, initial, lengths, offsets, resets, None)
+    packed, rows = current().pack(cell.name, *call.weights), call.rows
+    tape = packed.new_tape(rows.pairs(call.x))
+    packed.forward(
+        call.x, rows.lengths, rows.row_starts, rows.step_starts, call.resets, call.initial,
+        backwards, call.buffer, call.last, 0, tape,
+    )  # fmt: skip
+    # What backward reads is in the tape and in the packed cell: of the arrays, it needs the shapes.
+    again, weights_read, dtype = call.resets, call.weights, call.x.dtype
+    x_shape, outer, inner = call.x.shape, call.out.shape, call.last[0].shape
+    given = [part is not None for part in call.initial]
+
+    def backward(grad_output: npt.ArrayLike | None = None, grad_state: Any = None) -> _Grads:
+        of_output = _check.cotangent("grad_output", grad_output, outer, dtype)
+        of_last = _check.state_cotangents(cell, grad_state, inner[1:], dtype)
+        of_x = np.zeros(x_shape, dtype)
+        of_weights = zeros_like(weights_read)
+        of_initial = tuple(np.empty(inner, dtype) for _ in given)
+        packed.backward(
+            rows.lengths, rows.row_starts, rows.step_starts, again, backwards, tape, of_output,
+            tuple(None if part is None else part[None] for part in of_last), of_x, of_initial,
+            of_weights, 0,
+        )  # fmt: skip
+        states = [part[0] if known else None for part, known in zip(of_initial, given, strict=True)]
+        return grads(of_x, *of_weights, *states)
+
+    return call.out, tuple(map(itemgetter(0), call.last)), backward
+
+
+def zeros_like(weights: Weights) -> Weights:
+    """Return zeros to add the gradients of the weights of a cell to."""
+    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    return (
+        np.zeros(weight_ih.shape, weight_ih.dtype),
+        np.zeros(weight_hh.shape, weight_hh.dtype),
+        None if bias_ih is None else np.zeros(bias_ih.shape, bias_ih.dtype),
+        None if bias_hh is None else np.zeros(bias_hh.shape, bias_hh.dtype),
+    )

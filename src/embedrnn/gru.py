@@ -1,13 +1,14 @@
 """The GRU recurrence."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
 from embedrnn import _check
 from embedrnn._cells import gru_cell
 from embedrnn._docs import RECURRENCE, documented
-from embedrnn._forward import forward
+from embedrnn._forward import forward, vjp
 
 
 @documented(RECURRENCE)
@@ -20,6 +21,7 @@ def gru_forward(
     *,
     lengths: npt.ArrayLike | None = None,
     offsets: npt.ArrayLike | None = None,
+    resets: npt.ArrayLike | None = None,
     h_0: npt.ArrayLike | None = None,
     reset_after: bool = True,
     reverse: bool = False,
@@ -39,7 +41,7 @@ def gru_forward(
     weight_hh : array_like, shape (3H, H), dtype of `x`
     bias_ih, bias_hh : array_like, shape (3H,), dtype of `x`, optional
         Zeros if absent.
-    {lengths, offsets, h_0, reset_after, reverse, out}
+    {lengths, offsets, resets, h_0, reset_after, reverse, out}
 
     Returns
     -------
@@ -70,6 +72,101 @@ def gru_forward(
     cell = gru_cell(_check.flag("reset_after", reset_after))
     weights = (weight_ih, weight_hh, bias_ih, bias_hh)
     output, (h_n,) = forward(
-        cell, x, weights, (h_0,), lengths=lengths, offsets=offsets, reverse=reverse, out=out
-    )
+        cell, x, weights, (h_0,), lengths=lengths, offsets=offsets, resets=resets,
+        reverse=reverse, out=out,
+    )  # fmt: skip
     return output, h_n
+
+
+class GRUGrads(NamedTuple):
+    """The gradients of an `gru_forward`.
+
+    Attributes
+    ----------
+    x : ndarray, shape of `x`
+        0 at padded steps. Of sequences that came as a list or an Arrow array, one behind the other:
+        (N, I).
+    weight_ih, weight_hh, bias_ih, bias_hh, h_0 : ndarrays
+        Of the shape of the argument; None of one that was not given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import embedrnn as er
+    >>> zeros = np.zeros((3, 1))
+    >>> _, backward = er.gru_vjp(np.ones((1, 2, 1)), zeros, zeros, h_0=np.ones((1, 1)))
+    >>> grads = backward(grad_state=np.ones((1, 1)))
+    >>> grads.weight_ih.ravel(), grads.bias_ih, grads.h_0
+    (array([0.  , 0.25, 0.75]), None, array([[0.25]]))
+    """
+
+    x: npt.NDArray[Any]
+    weight_ih: npt.NDArray[Any]
+    weight_hh: npt.NDArray[Any]
+    bias_ih: npt.NDArray[Any] | None
+    bias_hh: npt.NDArray[Any] | None
+    h_0: npt.NDArray[Any] | None
+
+
+@documented(RECURRENCE)
+def gru_vjp(
+    x: npt.ArrayLike,
+    weight_ih: npt.ArrayLike,
+    weight_hh: npt.ArrayLike,
+    bias_ih: npt.ArrayLike | None = None,
+    bias_hh: npt.ArrayLike | None = None,
+    *,
+    lengths: npt.ArrayLike | None = None,
+    offsets: npt.ArrayLike | None = None,
+    resets: npt.ArrayLike | None = None,
+    h_0: npt.ArrayLike | None = None,
+    reset_after: bool = True,
+    reverse: bool = False,
+) -> tuple[tuple[npt.NDArray[Any], npt.NDArray[Any]], Callable[..., GRUGrads]]:
+    """Run `gru_forward`, and return what it gives and its vector-Jacobian product.
+
+    Parameters
+    ----------
+    x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, offsets, resets, h_0, reset_after, reverse
+        As in `gru_forward`.
+
+    Returns
+    -------
+    (output, h_n) : tuple
+        What `gru_forward` returns, with the same bits.
+    {backward}
+        Of one state, `grad_state` has its shape.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `gru_forward` does; of `backward`, if a gradient has another shape or dtype.
+
+    Notes
+    -----
+    Backpropagation through time [1]_, of the definition of `torch.nn.GRU`. A row of length 0
+    hands the gradient of its last state on to the initial one. For each valid step, padding not
+    counted, memory for I + 5H numbers is held as long as `backward` is, I and H rounded up to whole
+    vectors.
+
+    References
+    ----------
+    .. [1] P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings
+       of the IEEE 78 (1990), 1550-1560.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import embedrnn as er
+    >>> x, weight_ih, weight_hh = np.ones((1, 2, 1)), np.ones((3, 1)), np.zeros((3, 1))
+    >>> (output, h_n), backward = er.gru_vjp(x, weight_ih, weight_hh)
+    >>> np.round(backward(np.ones((1, 2, 1))).x[..., 0], 4)
+    array([[-0.0637,  0.0035]])
+    """
+    cell = gru_cell(_check.flag("reset_after", reset_after))
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    output, (h_n,), backward = vjp(
+        cell, GRUGrads, x, weights, (h_0,), lengths=lengths, offsets=offsets, resets=resets,
+        reverse=reverse,
+    )  # fmt: skip
+    return (output, h_n), backward

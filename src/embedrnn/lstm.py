@@ -1,12 +1,13 @@
 """The LSTM recurrence."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
 from embedrnn._cells import LSTM_CELL
 from embedrnn._docs import RECURRENCE, documented
-from embedrnn._forward import forward
+from embedrnn._forward import forward, vjp
 
 
 @documented(RECURRENCE)
@@ -19,6 +20,7 @@ def lstm_forward(
     *,
     lengths: npt.ArrayLike | None = None,
     offsets: npt.ArrayLike | None = None,
+    resets: npt.ArrayLike | None = None,
     h_0: npt.ArrayLike | None = None,
     c_0: npt.ArrayLike | None = None,
     reverse: bool = False,
@@ -37,7 +39,7 @@ def lstm_forward(
     weight_hh : array_like, shape (4H, H), dtype of `x`
     bias_ih, bias_hh : array_like, shape (4H,), dtype of `x`, optional
         Zeros if absent.
-    {lengths, offsets}
+    {lengths, offsets, resets}
     h_0, c_0 : array_like, shape (B, H), dtype of `x`, optional
         The hidden and the cell state before the first step; zeros if absent.
     {reverse, out}
@@ -73,6 +75,104 @@ def lstm_forward(
     cell = LSTM_CELL
     weights = (weight_ih, weight_hh, bias_ih, bias_hh)
     output, (h_n, c_n) = forward(
-        cell, x, weights, (h_0, c_0), lengths=lengths, offsets=offsets, reverse=reverse, out=out
-    )
+        cell, x, weights, (h_0, c_0), lengths=lengths, offsets=offsets, resets=resets,
+        reverse=reverse, out=out,
+    )  # fmt: skip
     return output, (h_n, c_n)
+
+
+class LSTMGrads(NamedTuple):
+    """The gradients of an `lstm_forward`.
+
+    Attributes
+    ----------
+    x : ndarray, shape of `x`
+        0 at padded steps. Of sequences that came as a list or an Arrow array, one behind the other:
+        (N, I).
+    weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0 : ndarrays
+        Of the shape of the argument; None of one that was not given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import embedrnn as er
+    >>> zeros, one = np.zeros((4, 1)), np.ones((1, 1))
+    >>> _, backward = er.lstm_vjp(np.ones((1, 2, 1)), zeros, zeros, c_0=one)
+    >>> grads = backward(grad_state=(None, one))
+    >>> grads.weight_ih.ravel(), grads.bias_ih, grads.c_0
+    (array([0.  , 0.25, 0.75, 0.  ]), None, array([[0.25]]))
+    """
+
+    x: npt.NDArray[Any]
+    weight_ih: npt.NDArray[Any]
+    weight_hh: npt.NDArray[Any]
+    bias_ih: npt.NDArray[Any] | None
+    bias_hh: npt.NDArray[Any] | None
+    h_0: npt.NDArray[Any] | None
+    c_0: npt.NDArray[Any] | None
+
+
+@documented(RECURRENCE)
+def lstm_vjp(
+    x: npt.ArrayLike,
+    weight_ih: npt.ArrayLike,
+    weight_hh: npt.ArrayLike,
+    bias_ih: npt.ArrayLike | None = None,
+    bias_hh: npt.ArrayLike | None = None,
+    *,
+    lengths: npt.ArrayLike | None = None,
+    offsets: npt.ArrayLike | None = None,
+    resets: npt.ArrayLike | None = None,
+    h_0: npt.ArrayLike | None = None,
+    c_0: npt.ArrayLike | None = None,
+    reverse: bool = False,
+) -> tuple[
+    tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], npt.NDArray[Any]]], Callable[..., LSTMGrads]
+]:
+    """Run `lstm_forward`, and return what it gives and its vector-Jacobian product.
+
+    Parameters
+    ----------
+    x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, offsets, resets, h_0, c_0, reverse
+        As in `lstm_forward`.
+
+    Returns
+    -------
+    (output, state) : tuple
+        What `lstm_forward` returns, with the same bits.
+    {backward}
+        `grad_state` is a tuple of two, for h_n and c_n, either of which may be None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `lstm_forward` does; of `backward`, if a gradient has another shape or dtype.
+
+    Notes
+    -----
+    Backpropagation through time [1]_, of the definition of `torch.nn.LSTM`. A row of length 0
+    hands the gradient of its last state on to the initial one. For each valid step, padding not
+    counted, memory for I + 6H numbers is held as long as `backward` is, I and H rounded up to whole
+    vectors.
+
+    References
+    ----------
+    .. [1] P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings
+       of the IEEE 78 (1990), 1550-1560.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import embedrnn as er
+    >>> x, weight_ih, weight_hh = np.ones((1, 2, 1)), np.ones((4, 1)), np.zeros((4, 1))
+    >>> (output, (h_n, c_n)), backward = er.lstm_vjp(x, weight_ih, weight_hh)
+    >>> np.round(backward(np.ones((1, 2, 1))).x[..., 0], 4)
+    array([[0.4562, 0.3303]])
+    """
+    cell = LSTM_CELL
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    output, state, backward = vjp(
+        cell, LSTMGrads, x, weights, (h_0, c_0), lengths=lengths, offsets=offsets, resets=resets,
+        reverse=reverse,
+    )  # fmt: skip
+    return (output, (state[0], state[1])), backward

@@ -1,13 +1,14 @@
 """The Elman recurrence."""
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import numpy.typing as npt
 
 from embedrnn import _check
 from embedrnn._cells import rnn_cell
 from embedrnn._docs import RECURRENCE, documented
-from embedrnn._forward import forward
+from embedrnn._forward import forward, vjp
 
 
 @documented(RECURRENCE)
@@ -20,6 +21,7 @@ def rnn_forward(
     *,
     lengths: npt.ArrayLike | None = None,
     offsets: npt.ArrayLike | None = None,
+    resets: npt.ArrayLike | None = None,
     h_0: npt.ArrayLike | None = None,
     nonlinearity: Literal["tanh", "relu"] = "tanh",
     reverse: bool = False,
@@ -36,7 +38,7 @@ def rnn_forward(
     weight_hh : array_like, shape (H, H), dtype of `x`
     bias_ih, bias_hh : array_like, shape (H,), dtype of `x`, optional
         Zeros if absent.
-    {lengths, offsets, h_0}
+    {lengths, offsets, resets, h_0}
     nonlinearity : {"tanh", "relu"}
     {reverse, out}
 
@@ -75,6 +77,102 @@ def rnn_forward(
     cell = rnn_cell(nonlinearity)
     weights = (weight_ih, weight_hh, bias_ih, bias_hh)
     output, (h_n,) = forward(
-        cell, x, weights, (h_0,), lengths=lengths, offsets=offsets, reverse=reverse, out=out
-    )
+        cell, x, weights, (h_0,), lengths=lengths, offsets=offsets, resets=resets,
+        reverse=reverse, out=out,
+    )  # fmt: skip
     return output, h_n
+
+
+class RNNGrads(NamedTuple):
+    """The gradients of an `rnn_forward`.
+
+    Attributes
+    ----------
+    x : ndarray, shape of `x`
+        0 at padded steps. Of sequences that came as a list or an Arrow array, one behind the other:
+        (N, I).
+    weight_ih, weight_hh, bias_ih, bias_hh, h_0 : ndarrays
+        Of the shape of the argument; None of one that was not given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import embedrnn as er
+    >>> one = np.ones((1, 1))
+    >>> _, backward = er.rnn_vjp(np.ones((1, 2, 1)), one, one, h_0=one, nonlinearity="relu")
+    >>> grads = backward(grad_state=one)
+    >>> grads.weight_ih, grads.weight_hh, grads.bias_ih, grads.h_0
+    (array([[2.]]), array([[3.]]), None, array([[1.]]))
+    """
+
+    x: npt.NDArray[Any]
+    weight_ih: npt.NDArray[Any]
+    weight_hh: npt.NDArray[Any]
+    bias_ih: npt.NDArray[Any] | None
+    bias_hh: npt.NDArray[Any] | None
+    h_0: npt.NDArray[Any] | None
+
+
+@documented(RECURRENCE)
+def rnn_vjp(
+    x: npt.ArrayLike,
+    weight_ih: npt.ArrayLike,
+    weight_hh: npt.ArrayLike,
+    bias_ih: npt.ArrayLike | None = None,
+    bias_hh: npt.ArrayLike | None = None,
+    *,
+    lengths: npt.ArrayLike | None = None,
+    offsets: npt.ArrayLike | None = None,
+    resets: npt.ArrayLike | None = None,
+    h_0: npt.ArrayLike | None = None,
+    nonlinearity: Literal["tanh", "relu"] = "tanh",
+    reverse: bool = False,
+) -> tuple[tuple[npt.NDArray[Any], npt.NDArray[Any]], Callable[..., RNNGrads]]:
+    """Run `rnn_forward`, and return what it gives and its vector-Jacobian product.
+
+    Parameters
+    ----------
+    x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, offsets, resets, h_0, nonlinearity, reverse
+        As in `rnn_forward`.
+
+    Returns
+    -------
+    (output, h_n) : tuple
+        What `rnn_forward` returns, with the same bits.
+    {backward}
+        Of one state, `grad_state` has its shape.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `rnn_forward` does; of `backward`, if a gradient has another shape or dtype.
+
+    Notes
+    -----
+    Backpropagation through time [1]_, of the definition of `torch.nn.RNN`. A row of length 0
+    hands the gradient of its last state on to the initial one. For each valid step, padding not
+    counted, memory for I + 2H numbers is held as long as `backward` is, I and H rounded up to whole
+    vectors. Where the sum of "relu" is 0, its gradient is 0.
+
+    References
+    ----------
+    .. [1] P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings
+       of the IEEE 78 (1990), 1550-1560.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import embedrnn as er
+    >>> x, one = np.array([[[1.0], [2.0]]]), np.ones((1, 1))
+    >>> (output, h_n), backward = er.rnn_vjp(x, one, one, nonlinearity="relu")
+    >>> backward(np.ones((1, 2, 1))).x[..., 0]
+    array([[2., 1.]])
+    """
+    _check.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
+    cell = rnn_cell(nonlinearity)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    output, (h_n,), backward = vjp(
+        cell, RNNGrads, x, weights, (h_0,), lengths=lengths, offsets=offsets, resets=resets,
+        reverse=reverse,
+    )  # fmt: skip
+    return (output, h_n), backward

@@ -34,17 +34,38 @@ struct Sequences {
 template <class T>
 using States = std::array<MatrixView<T>, kMostStates>;
 
-template <class T>
-struct RunArgs {
-  std::ptrdiff_t batch = 0, time = 0;     // B, T
-  Sequences<const T> x;                   // of width I
+// The rows of a call, and how each is walked.
+struct Batch {
+  std::ptrdiff_t rows = 0, time = 0;      // B, T
   const std::int64_t* lengths = nullptr;  // (B), each in [0, T]; null: T for every row
   bool reverse = false;  // from each row's last valid step to its first; outputs stay in time order
+  // Not 0 where the state before a step of the walk is the initial one again. No data: nowhere.
+  Sequences<const std::uint8_t> resets;
+};
+
+template <class T>
+struct RunArgs {
+  Batch batch;
+  Sequences<const T> x;  // of width I
   States<const T> initial;
   // Of width H, apart from every input; zero at padded steps. No data: only the states are wanted,
   // which may overlap what is read, but not each other.
   Sequences<T> output;
   States<T> last;  // at each row's last step; the initial ones where the length is 0
+  T* tape = nullptr;  // what backward needs, as tape.h lays it out; null: nothing is kept
+};
+
+// Gradients, of a batch that was walked with a tape. Those of the outputs come in.
+template <class T>
+struct BackArgs {
+  Batch batch;
+  const T* tape = nullptr;
+  Sequences<const T> grad_output;  // of width H; no data: zeros
+  States<const T> grad_last;
+  Sequences<T> grad_x;                           // of width I, added to at valid steps
+  States<T> grad_initial;                        // filled
+  T *grad_weight_ih, *grad_weight_hh;            // (G*H, I) and (G*H, H), added to
+  T *grad_bias_ih = nullptr, *grad_bias_hh = nullptr;  // (G*H), added to; or null
 };
 
 // The weights of a cell of G gates, as the caller has them.

@@ -18,14 +18,16 @@ constexpr Cell kCells[] = {
      .states = 1,
      .products = {1, 0},
      .inner_biases = 0,
-     .workspace = 0},
+     .workspace = 0,
+     .kept = 2},
     {.name = "rnn_relu",
      .kind = CellKind::kRnnRelu,
      .gates = 1,
      .states = 1,
      .products = {1, 0},
      .inner_biases = 0,
-     .workspace = 0},
+     .workspace = 0,
+     .kept = 2},
     // Gates r, z, n; n = tanh(x W_n + b_in + r (h R_n + b_hn)), as PyTorch has it.
     {.name = "gru",
      .kind = CellKind::kGru,
@@ -33,7 +35,8 @@ constexpr Cell kCells[] = {
      .states = 1,
      .products = {3, 0},
      .inner_biases = 1,
-     .workspace = 0},
+     .workspace = 0,
+     .kept = 5},
     // n = tanh(x W_n + b_in + (r h) R_n + b_hn), as ONNX has it by default: the product of n comes
     // behind r, and the workspace holds r h and z.
     {.name = "gru_reset_before",
@@ -42,7 +45,8 @@ constexpr Cell kCells[] = {
      .states = 1,
      .products = {2, 1},
      .inner_biases = 0,
-     .workspace = 2},
+     .workspace = 2,
+     .kept = 5},
     // Gates i, f, g, o; c' = f c + i g, h' = o tanh(c').
     {.name = "lstm",
      .kind = CellKind::kLstm,
@@ -50,7 +54,8 @@ constexpr Cell kCells[] = {
      .states = 2,
      .products = {4, 0},
      .inner_biases = 0,
-     .workspace = 0},
+     .workspace = 0,
+     .kept = 6},
 };
 
 constexpr bool is_whole(const Cell& cell) {

@@ -25,6 +25,15 @@ struct Cell {
   // others is added to the input product once, ahead of all steps.
   std::ptrdiff_t inner_biases;
   std::ptrdiff_t workspace;  // rows of a state's width that a step needs for each row
+  std::ptrdiff_t kept;       // rows of a state's width that backward needs of a step, h first
+
+  // Gradients that backward makes of a step: of the pre-activations, and of those recurrent products
+  // whose biases are inner, behind them.
+  std::ptrdiff_t gradients() const { return gates + inner_biases; }
+  // Which of them belongs to the recurrent product of a gate.
+  std::ptrdiff_t recurrent_gradient(std::ptrdiff_t gate) const {
+    return gate < gates - inner_biases ? gate : gate + inner_biases;
+  }
 
   // Whether threads may share the units of a step: with two products each waits for all of the
   // first.

@@ -3,7 +3,7 @@
 
 #include "ops/costs.h"
 #include "ops/recurrence/packed_cell.h"
-#include "ops/recurrence/rows.h"
+#include "ops/recurrence/tape.h"
 #include "runtime/interrupt.h"
 
 namespace embedrnn::ops {
@@ -35,9 +35,10 @@ class Group {
   // For so many threads, which share the units of each step.
   Group(const RunArgs<T>& run_args,
         const PackedCell<T>& packed,
+        const Tape<T>& kept,
         const GroupRows& group_rows,
         std::ptrdiff_t group_threads)
-      : args(run_args), cell(packed), rows(group_rows), threads(group_threads),
+      : args(run_args), cell(packed), tape(kept), rows(group_rows), threads(group_threads),
         width(cell.packing().width()), state(cell.packing().state()),
         pairs(std::max(rows.size(), pairs_in_cache())) {}
 
@@ -46,6 +47,7 @@ class Group {
     const T** inputs;     // (pairs)
     const T** projected;  // (rows)
     T** outputs;          // (rows)
+    T** kept;             // (rows), where there is a tape
     T* x_copy;            // (pairs, I)
   };
 
@@ -61,6 +63,7 @@ class Group {
       const Own own{.inputs = carver.take<const T*>(pairs),
                     .projected = carver.take<const T*>(rows.size()),
                     .outputs = carver.take<T*>(rows.size()),
+                    .kept = carver.take<T*>(tape.is_on() ? rows.size() : 0),
                     .x_copy = carver.take<T>(copies_x() ? pairs : 0, cell.inputs())};
       if (owns_ != nullptr) owns_[rank] = own;
     }
@@ -74,10 +77,9 @@ class Group {
     Account account;
     for (std::ptrdiff_t r = 0; r < rows.size(); ++r) {
       const Row row = rows[r];
-      load_state(args.initial[0], row.batch, h_[0] + r * state);
-      if (has_cell_state()) load_state(args.initial[1], row.batch, c + r * state);
+      load_states(row, 0, r, 0, state);
       if (args.output.data == nullptr || !args.output.has_padding()) continue;
-      for (std::ptrdiff_t t = row.length; t < args.time; ++t) {
+      for (std::ptrdiff_t t = row.length; t < args.batch.time; ++t) {
         fill_zero(args.output.at(row.batch, t));
         account.add(kFlopsOfOverhead + static_cast<double>(cell.hidden()));
       }
@@ -96,6 +98,16 @@ class Group {
     return alive;
   }
 
+  // Loads the initial state of a row, elements first to end of it, as that before a step.
+  void load_states(const Row& row,
+                   std::ptrdiff_t step,
+                   std::ptrdiff_t r,
+                   std::ptrdiff_t first,
+                   std::ptrdiff_t end) const {
+    load_state(args.initial[0], row.batch, h(step) + r * state, first, end);
+    if (has_cell_state()) load_state(args.initial[1], row.batch, c + r * state, first, end);
+  }
+
   bool has_cell_state() const { return cell.cell().states > 1; }
   bool copies_x() const { return args.x.col_stride != 1; }
   bool copies_output() const { return args.output.data != nullptr && args.output.col_stride != 1; }
@@ -104,13 +116,13 @@ class Group {
   // other.
   T* h(std::ptrdiff_t step) const { return h_[step % 2]; }
 
-  // The time that a row is at in a step of the walk.
   std::ptrdiff_t time(const Row& row, std::ptrdiff_t step) const {
-    return args.reverse ? row.length - 1 - step : step;
+    return row.time(args.batch, step);
   }
 
   const RunArgs<T>& args;
   const PackedCell<T>& cell;
+  const Tape<T>& tape;
   const GroupRows rows;
   const std::ptrdiff_t threads;
   const std::ptrdiff_t width, state;  // of a row of pre-activations, and of a state row
@@ -137,10 +149,14 @@ class Group {
     }
   }
 
-  void load_state(const MatrixView<const T>& from, std::ptrdiff_t batch, T* to) const {
-    const std::ptrdiff_t n = from.data != nullptr ? cell.hidden() : 0;
-    for (std::ptrdiff_t u = 0; u < n; ++u) to[u] = from(batch, u);
-    std::fill(to + n, to + state, T{0});
+  void load_state(const MatrixView<const T>& from,
+                  std::ptrdiff_t batch,
+                  T* to,
+                  std::ptrdiff_t first,
+                  std::ptrdiff_t end) const {
+    const std::ptrdiff_t n = from.data != nullptr ? std::min(end, cell.hidden()) : first;
+    for (std::ptrdiff_t u = first; u < n; ++u) to[u] = from(batch, u);
+    std::fill(to + std::max(n, first), to + end, T{0});
   }
 
   void store_state(const T* from, std::ptrdiff_t batch, const MatrixView<T>& to) const {

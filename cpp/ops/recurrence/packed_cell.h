@@ -50,15 +50,20 @@ class PackedCell {
   // rows.
   void step(const RunArgs<T>& args) { run(args, step_scratch_); }
 
-  // For the walk.
+  // Elements of the tape for each pair.
+  std::ptrdiff_t record() const;
+  // The gradients of a forward pass, from its tape. Allocates once, before the first write.
+  void backward(const BackArgs<T>& args) const;
+
+  // For the walks.
   const kernels::RecurrentKernels<T>& kernels() const { return *kernels_; }
   const T* weight_ih() const { return weight_ih_; }
   const T* weight_hh() const { return weight_hh_; }  // as kernels::CellStep has it
   const T* bias() const { return bias_; }            // what is added to the input product
   const T* bias_hh() const { return bias_hh_; }      // as kernels::CellStep has it
+  Packing packing_of(std::ptrdiff_t gates) const { return {gates, hidden_, kernels_->lanes}; }
 
  private:
-  Packing packing_of(std::ptrdiff_t gates) const { return {gates, hidden_, kernels_->lanes}; }
 
   void carve(runtime::Carver& carver) {
     weight_ih_ = carver.take<T>(packing_.width(), inputs_);

@@ -17,6 +17,7 @@ class Packing {
         unit_vectors_((hidden + lanes - 1) / lanes), panels_((vectors() + panel_ - 1) / panel_) {}
 
   std::ptrdiff_t gates() const { return gates_; }
+  std::ptrdiff_t hidden() const { return hidden_; }
   std::ptrdiff_t lanes() const { return lanes_; }
   std::ptrdiff_t panel() const { return panel_; }
   std::ptrdiff_t panels() const { return panels_; }
@@ -71,6 +72,32 @@ void pack_weight(const Packing& packing, const MatrixView<const T>& weight, T* p
         }
       }
     }
+  }
+}
+
+// Packs the transpose of a packed weight of K columns, as of one gate of K units: one row of source
+// vectors after the other, whose lines are read in every column of a panel.
+template <class T>
+void pack_transposed(const Packing& packing, const T* packed, std::ptrdiff_t k, T* transposed) {
+  const std::ptrdiff_t lanes = packing.lanes(), vectors = packing.vectors();
+  const std::ptrdiff_t inputs = packing.gates() * packing.hidden();
+  const Packing to(1, k, lanes);
+  for (std::ptrdiff_t first = 0; first < to.vectors(); first += to.panel()) {
+    const std::ptrdiff_t width = std::min(to.panel(), to.vectors() - first) * lanes;
+    const std::ptrdiff_t column = first * lanes, cols = std::min(width, k - column);
+    T* const panel_to = transposed + column * inputs;
+    for (std::ptrdiff_t v = 0; v < vectors; ++v) {
+      const std::ptrdiff_t panel = v / packing.panel() * packing.panel();
+      const std::ptrdiff_t k_stride = std::min(packing.panel(), vectors - panel) * lanes;
+      const T* const from =
+          packed + panel * lanes * k + column * k_stride + (v - panel) * lanes;
+      for (std::ptrdiff_t lane = 0; lane < packing.rows(v); ++lane) {
+        T* const row = panel_to + (packing.first_row(v) + lane) * width;
+        for (std::ptrdiff_t c = 0; c < cols; ++c) row[c] = from[c * k_stride + lane];
+        std::fill(row + cols, row + width, T{0});
+      }
+    }
+    runtime::checkpoint();
   }
 }
 

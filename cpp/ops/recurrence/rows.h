@@ -11,17 +11,25 @@ namespace embedrnn::ops {
 struct Row {
   std::ptrdiff_t batch;   // its number in the caller's batch
   std::ptrdiff_t length;  // valid steps
+
+  // The time that the row is at in a step of the walk.
+  std::ptrdiff_t time(const Batch& of, std::ptrdiff_t step) const {
+    return of.reverse ? length - 1 - step : step;
+  }
+  // Whether its state before the step is the initial one again.
+  bool is_reset(const Batch& of, std::ptrdiff_t step) const {
+    return of.resets.data != nullptr && *of.resets.at(batch, time(of, step)) != 0;
+  }
 };
 
 // All rows of a batch. Allocates where there are lengths to sort by.
 class SortedRows {
  public:
-  SortedRows(std::ptrdiff_t batch, std::ptrdiff_t time, const std::int64_t* lengths)
-      : n_(batch), time_(time) {
-    if (lengths == nullptr) return;
-    sorted_.reserve(static_cast<std::size_t>(batch));
-    for (std::ptrdiff_t b = 0; b < batch; ++b)
-      sorted_.push_back({b, static_cast<std::ptrdiff_t>(lengths[b])});
+  explicit SortedRows(const Batch& batch) : n_(batch.rows), time_(batch.time) {
+    if (batch.lengths == nullptr) return;
+    sorted_.reserve(static_cast<std::size_t>(n_));
+    for (std::ptrdiff_t b = 0; b < n_; ++b)
+      sorted_.push_back({b, static_cast<std::ptrdiff_t>(batch.lengths[b])});
     std::sort(sorted_.begin(), sorted_.end(), [](const Row& a, const Row& b) {
       return a.length != b.length ? a.length > b.length : a.batch < b.batch;
     });
@@ -46,7 +54,9 @@ class GroupRows {
         n_(groups == 1 ? rows.size() : (rows.size() - group + groups - 1) / groups) {}
 
   std::ptrdiff_t size() const { return n_; }
-  Row operator[](std::ptrdiff_t i) const { return rows_[group_ + i * groups_]; }
+  Row operator[](std::ptrdiff_t i) const { return rows_[number(i)]; }
+  // Where row i stands among those of all groups.
+  std::ptrdiff_t number(std::ptrdiff_t i) const { return group_ + i * groups_; }
   std::ptrdiff_t longest() const { return (*this)[0].length; }
 
   // How many rows, which come first, are longer than so many steps; `before` were when there had

@@ -2,39 +2,13 @@
 // its own and waits for no other. A few rows make one group, whose threads share the units of every
 // step; they meet behind each, unless it is the only one.
 #include "ops/recurrence/packed_cell.h"
+#include "ops/recurrence/plan.h"
 #include "ops/recurrence/walk.h"
 #include "runtime/pool.h"
 #include "runtime/team.h"
-#include "runtime/thread_count.h"
 
 namespace embedrnn::ops {
 namespace {
-
-struct Plan {
-  std::ptrdiff_t groups;
-  std::ptrdiff_t threads;  // of each group
-};
-
-template <class T>
-Plan plan_threads(const RunArgs<T>& args, const PackedCell<T>& cell, const SortedRows& rows) {
-  const double a_step = flops_a_step(cell);
-  const double flops = static_cast<double>(GroupRows(rows, 0, 1).pairs()) * a_step;
-  const auto n = static_cast<double>(args.batch);
-  const auto most = static_cast<double>(runtime::num_threads());
-  const double worth = std::clamp(flops / kFlopsPerThread, 1.0, most);
-  if (worth >= 2 && cell.cell().can_share_units()) {
-    const double sharing = std::min({worth,
-                                     static_cast<double>(cell.packing().panels()),
-                                     static_cast<double>(runtime::Team::most_of_use())});
-    const double step =
-        2.0 * n * static_cast<double>(cell.packing().width()) * static_cast<double>(cell.hidden());
-    if (sharing >= 2 && n < static_cast<double>(kRowsPerThread) * sharing &&
-        (args.time == 1 || step >= kFlopsPerMeeting))
-      return {1, static_cast<std::ptrdiff_t>(sharing)};
-  }
-  const double groups = std::max(worth, n * a_step / kFlopsPerStep);
-  return {static_cast<std::ptrdiff_t>(std::min(n, groups)), 1};
-}
 
 // Moves the tile on; its first step is that behind the last of the tile before.
 template <class T>
@@ -109,18 +83,19 @@ void run_one_step(Group<T>& group) {
 
 template <class T>
 void PackedCell<T>::run(const RunArgs<T>& args, runtime::KeptScratch& scratch) const {
-  if (args.batch == 0) return;
-  const SortedRows rows(args.batch, args.time, args.lengths);
-  const Plan plan = plan_threads(args, *this, rows);
+  if (args.batch.rows == 0) return;
+  const SortedRows rows(args.batch);
+  const Tape<T> tape(*this, rows, args.tape);
+  const Plan plan = plan_threads(args.batch, *this, rows);
   const auto group_of = [&](std::ptrdiff_t g) {
-    return Group<T>(args, *this, GroupRows(rows, g, plan.groups), plan.threads);
+    return Group<T>(args, *this, tape, GroupRows(rows, g, plan.groups), plan.threads);
   };
   Group<T> first = group_of(0);  // the largest
   if (plan.groups == 1) {
     return scratch.with([&](runtime::Carver& carver) { first.carve(carver); },
                         [&] {
                           if (plan.threads == 1) return lead<T>(first, nullptr);
-                          args.time == 1 ? run_one_step(first) : run_as_team(first);
+                          args.batch.time == 1 ? run_one_step(first) : run_as_team(first);
                         });
   }
   runtime::Carver measured;

@@ -46,11 +46,14 @@ class Walk {
   // The input products of the tile, of this thread's units: some of them at a time, so that a
   // Ctrl-C is seen soon.
   void project(std::ptrdiff_t alive) {
+    const bool records = group_.tape.is_on() && rank_ == 0;  // one thread for all
     std::ptrdiff_t pairs = 0;
     for (std::ptrdiff_t step = group_.first; step < group_.end; ++step) {
       alive = group_.rows.alive(step, alive);
-      for (std::ptrdiff_t r = 0; r < alive; ++r, ++pairs)
+      for (std::ptrdiff_t r = 0; r < alive; ++r, ++pairs) {
         own_.inputs[pairs] = input_row(group_.rows[r], step, pairs);
+        if (records) group_.tape.record_input(step, group_.rows.number(r), own_.inputs[pairs]);
+      }
     }
     const PackedCell<T>& cell = group_.cell;
     const std::ptrdiff_t calls =
@@ -78,11 +81,24 @@ class Walk {
     return copy;
   }
 
+  // Rows whose next step begins from the initial state get this thread's units of it.
+  void reset_states(std::ptrdiff_t step, std::ptrdiff_t alive) {
+    const std::ptrdiff_t lanes = group_.cell.packing().lanes();
+    for (std::ptrdiff_t r = 0; r < group_.rows.alive(step, alive); ++r) {
+      const Row row = group_.rows[r];
+      if (row.is_reset(group_.args.batch, step))
+        group_.load_states(row, step, r, units_.first * lanes, units_.end * lanes);
+    }
+  }
+
   void run_step(std::ptrdiff_t step, std::ptrdiff_t alive, const T* products) {
     for (std::ptrdiff_t r = 0; r < alive; ++r) {
       own_.projected[r] = products + r * group_.width;
       own_.outputs[r] = step_output(r, step);
     }
+    const bool keeps = group_.tape.is_on();
+    for (std::ptrdiff_t r = 0; keeps && r < alive; ++r)
+      own_.kept[r] = group_.tape.kept(step, group_.rows.number(r));
     // Every second step reads the panels backwards: those that a cache still holds come first.
     units_.descending = step % 2 != 0;
     const PackedCell<T>& cell = group_.cell;
@@ -97,8 +113,10 @@ class Walk {
                                      .h_next = group_.h(step + 1),
                                      .c = group_.c,
                                      .workspace = group_.workspace,
-                                     .output = own_.outputs});
+                                     .output = own_.outputs,
+                                     .kept = keeps ? own_.kept : nullptr});
     if (group_.copies_output()) scatter_output(step, alive);
+    if (group_.args.batch.resets.data != nullptr) reset_states(step + 1, alive);
   }
 
   // Where the kernel puts the output of a row; where none is wanted, the state is written twice.

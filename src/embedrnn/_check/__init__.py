@@ -30,6 +30,7 @@ from embedrnn._check.bag import (
     without_padding,
 )
 from embedrnn._check.coalesce import coalesce, dense_rows, row_grad
+from embedrnn._check.cotangents import cotangent, state_cotangents
 from embedrnn._check.layers import (
     float_dtype,
     layer_input,
@@ -40,7 +41,7 @@ from embedrnn._check.layers import (
 from embedrnn._check.options import choice, flag, generator, require_addressable, size, whole
 from embedrnn._check.padding import pad, unpad
 from embedrnn._check.quantized import fused_rows, int8_arrays
-from embedrnn._check.ragged import Rows, absent_where, packed, rows_of
+from embedrnn._check.ragged import Rows, absent_where, packed, resets_of, rows_of
 from embedrnn._check.recurrence import recurrence
 from embedrnn._check.rows import ScatterAdd, gather, index_error, integer_indices, scatter_add
 from embedrnn._check.sequences import bags, sequences
@@ -67,6 +68,7 @@ __all__ = [
     "bags",
     "choice",
     "coalesce",
+    "cotangent",
     "deliver",
     "dense_rows",
     "few_rows",
@@ -96,12 +98,14 @@ __all__ = [
     "require_gradient",
     "require_output",
     "require_unmasked",
+    "resets_of",
     "row_grad",
     "row_gradient",
     "rows_of",
     "scatter_add",
     "sequences",
     "size",
+    "state_cotangents",
     "sum_dtype",
     "table_options",
     "take",

@@ -35,6 +35,10 @@ class Rows(NamedTuple):
     row_starts: Offsets | None = None
     step_starts: Offsets | None = None
 
+    def pairs(self, x: Array) -> int:
+        """Return how many valid (row, step) pairs there are in these rows of x."""
+        return x.shape[0] * x.shape[1] if self.lengths is None else int(self.lengths.sum())
+
 
 class Ragged(NamedTuple):
     """Rows one behind the other, (N, ...), where they begin and end, and in what they came."""
@@ -75,6 +79,17 @@ def lengths_of(lengths: npt.ArrayLike, batch: int, time: int) -> Offsets:
         first = int(outside.argmax())
         raise ValueError(f"lengths[{first}] must be between 0 and {time}, got {array[first]}")
     return array.astype(np.int64, copy=False)
+
+
+def resets_of(resets: npt.ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
+    """Check before which steps the state is the initial one again; backward reads them later."""
+    if resets is None:
+        return None
+    array = own_copy("resets", resets)
+    require_shape("resets", array, shape)
+    if array.dtype != bool and array.size:
+        raise TypeError(f"resets must be bool, got {array.dtype}")
+    return array.astype(bool, copy=False)
 
 
 def packed(sequences: _PackedFields) -> PackedRows:

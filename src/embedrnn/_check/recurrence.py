@@ -16,7 +16,7 @@ from embedrnn._check.arrays import (
     require_output,
     require_shape,
 )
-from embedrnn._check.ragged import Rows, rows_of
+from embedrnn._check.ragged import Rows, resets_of, rows_of
 from embedrnn._check.sequences import sequences
 
 DType = np.dtype[Any]
@@ -31,6 +31,7 @@ class Recurrence(NamedTuple):
     x: Array
     weights: tuple[Array, Array, Array | None, Array | None]
     rows: Rows
+    resets: Array | None
     initial: tuple[Array | None, ...]
     out: Array
     buffer: Array
@@ -44,6 +45,7 @@ def recurrence(
     initial: tuple[npt.ArrayLike | None, ...],
     lengths: npt.ArrayLike | None,
     offsets: npt.ArrayLike | None,
+    resets: npt.ArrayLike | None,
     out: Array | None,
 ) -> Recurrence:
     """Check the arguments of a recurrent cell."""
@@ -60,6 +62,7 @@ def recurrence(
     rows, outer = gates * hidden, (*x.shape[:-1], hidden)
     require_shape("weight_hh", weight_hh, (rows, hidden))  # which the other sizes come from
     laid_out = rows_of(x, lengths, offsets)
+    again = resets_of(resets, x.shape[:-1])
     batch = laid_out.batch
     if out is not None:
         require_output("out", out, outer, dtype)
@@ -80,6 +83,7 @@ def recurrence(
         apart(as_native(x, dtype), out),
         checked,
         laid_out,
+        again,
         tuple(before),
         output if out is None else out,
         output,

@@ -170,8 +170,8 @@ class Recurrent(Layer):
                 k, cell = next(cells)
                 into = output[..., reverse, :]
                 cell.forward(
-                    below, rows.lengths, rows.row_starts, rows.step_starts, given, reverse == 1,
-                    into, new, k,
+                    below, rows.lengths, rows.row_starts, rows.step_starts, None, given,
+                    reverse == 1, into, new, k, None,
                 )  # fmt: skip
             below = output.reshape(*shape[:-2], self._directions * self.hidden_size)
         if order is not None:

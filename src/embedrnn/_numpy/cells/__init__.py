@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 
-from embedrnn._numpy.cells.gru import gru, gru_reset_before
-from embedrnn._numpy.cells.lstm import lstm
-from embedrnn._numpy.cells.rnn import rnn_relu, rnn_tanh
-from embedrnn._numpy.cells.step import Advance, Affine
+from embedrnn._numpy.cells.gru import Gru, GruResetBefore
+from embedrnn._numpy.cells.lstm import Lstm
+from embedrnn._numpy.cells.rnn import RnnRelu, RnnTanh
+from embedrnn._numpy.cells.step import Affine, AffineGrads, State, Step
 
-STEPS: dict[str, Callable[[Affine, Affine], Advance]] = {
-    "rnn_tanh": rnn_tanh,
-    "rnn_relu": rnn_relu,
-    "gru": gru,
-    "gru_reset_before": gru_reset_before,
-    "lstm": lstm,
+STEPS: dict[str, Callable[[Affine, Affine], Step]] = {
+    "rnn_tanh": RnnTanh,
+    "rnn_relu": RnnRelu,
+    "gru": Gru,
+    "gru_reset_before": GruResetBefore,
+    "lstm": Lstm,
 }
 
-__all__ = ["STEPS", "Advance", "Affine"]
+__all__ = ["STEPS", "Affine", "AffineGrads", "State", "Step"]

@@ -1,15 +1,52 @@
 """The Elman cell."""
 
+from abc import abstractmethod
+
 import numpy as np
 
-from embedrnn._numpy.cells.step import Advance, Affine
+from embedrnn._numpy.cells.step import Array, Grads, State, Step, back_relu, back_tanh
 
 
-def rnn_tanh(from_x: Affine, from_h: Affine) -> Advance:
+class _Rnn(Step):
+    """h' = act(x W_ih^T + b_ih + h W_hh^T + b_hh)."""
+
+    @abstractmethod
+    def act(self, total: Array) -> Array:
+        """Return the new state."""
+
+    @abstractmethod
+    def back_act(self, grad: Array, new: Array) -> Array:
+        """Return the gradient of the sum."""
+
+    def advance(self, x: Array, state: State) -> tuple[State, State]:
+        (h,) = state
+        new = self.act(self.from_x(x) + self.from_h(h))
+        return (new,), (new,)
+
+    def back(
+        self, x: Array, state: State, kept: State, grad: State, into: Grads
+    ) -> tuple[Array, State]:
+        (h,), (new,), (grad_new,) = state, kept, grad
+        of_sum = self.back_act(grad_new, new)
+        of_x = self.from_x.back(x, of_sum, into[0])
+        return of_x, (self.from_h.back(h, of_sum, into[1]),)
+
+
+class RnnTanh(_Rnn):
     """h' = tanh(x W_ih^T + b_ih + h W_hh^T + b_hh)."""
-    return lambda x, state: (np.tanh(from_x(x) + from_h(state[0])),)
+
+    def act(self, total: Array) -> Array:
+        return np.tanh(total)
+
+    def back_act(self, grad: Array, new: Array) -> Array:
+        return back_tanh(grad, new)
 
 
-def rnn_relu(from_x: Affine, from_h: Affine) -> Advance:
+class RnnRelu(_Rnn):
     """h' = max(x W_ih^T + b_ih + h W_hh^T + b_hh, 0)."""
-    return lambda x, state: (np.maximum(from_x(x) + from_h(state[0]), 0),)
+
+    def act(self, total: Array) -> Array:
+        return np.maximum(total, 0)
+
+    def back_act(self, grad: Array, new: Array) -> Array:
+        return back_relu(grad, new)

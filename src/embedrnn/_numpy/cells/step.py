@@ -1,16 +1,29 @@
 """What the steps of all cells are made of."""
 
-from collections.abc import Callable
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-# The hidden state h, and of the LSTM the cell state c behind it.
+# The hidden state h, and of the LSTM the cell state c behind it; or their gradients.
 State = tuple[Array, ...]
-# From x_t and the state before a step to the state behind it.
-Advance = Callable[[Array, State], State]
+
+
+class AffineGrads(NamedTuple):
+    """What the gradients of a weight and of a bias are added to; there may be no bias."""
+
+    weight: Array
+    bias: Array | None
+
+    def rows(self, rows: slice) -> "AffineGrads":
+        """Return the part of those of some outputs."""
+        return AffineGrads(self.weight[rows], None if self.bias is None else self.bias[rows])
+
+
+# Those of the weights that x meets, and of those that h meets.
+Grads = tuple[AffineGrads, AffineGrads]
 
 
 class Affine:
@@ -24,9 +37,38 @@ class Affine:
         product: Array = x @ self.weight.T + self.bias
         return product
 
-    def rows(self, start: int) -> "Affine":
-        """Return the part that gives the outputs from `start` on."""
-        return Affine(self.weight[start:], self.bias[start:])
+    def back(self, x: Array, grad: Array, into: AffineGrads) -> Array:
+        """Return the gradient of x from that of the outputs, and add those of W and b."""
+        into.weight[...] += grad.T @ x
+        if into.bias is not None:
+            into.bias[...] += grad.sum(axis=0)
+        of_x: Array = grad @ self.weight
+        return of_x
+
+    def rows(self, rows: slice) -> "Affine":
+        """Return the part that gives some outputs."""
+        return Affine(self.weight[rows], self.bias[rows])
+
+
+class Step(ABC):
+    """One step of a cell: forwards, and back."""
+
+    def __init__(self, from_x: Affine, from_h: Affine) -> None:
+        self.from_x, self.from_h = from_x, from_h
+
+    @abstractmethod
+    def advance(self, x: Array, state: State) -> tuple[State, State]:
+        """Return the state one step later, and what `back` needs beside x and the states."""
+
+    @abstractmethod
+    def back(
+        self, x: Array, state: State, kept: State, grad: State, into: Grads
+    ) -> tuple[Array, State]:
+        """Return the gradients of x and of the state before the step; add those of the weights.
+
+        `state` is the one before the step, `kept` what `advance` returned with the one behind it,
+        and `grad` the gradient of that one.
+        """
 
 
 def sigmoid(x: Array) -> Array:
@@ -34,3 +76,23 @@ def sigmoid(x: Array) -> Array:
     small = np.exp(-np.abs(x))
     result: Array = np.where(x > 0, 1, small) / (1 + small)
     return result
+
+
+# The gradient of what a function was applied to, from the gradient of what it gave, y.
+
+
+def back_sigmoid(grad: Array, y: Array) -> Array:
+    """s' = s (1 - s)."""
+    result: Array = grad * (y * (1 - y))
+    return result
+
+
+def back_tanh(grad: Array, y: Array) -> Array:
+    """tanh' = 1 - tanh^2."""
+    result: Array = grad * (1 - y * y)
+    return result
+
+
+def back_relu(grad: Array, y: Array) -> Array:
+    """1 where the sum was above 0, and 0 at 0; a NaN lets the gradient pass, as in PyTorch."""
+    return np.where(y <= 0, grad.dtype.type(0), grad)

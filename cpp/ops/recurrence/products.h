@@ -1,0 +1,171 @@
+// The products of a tile of steps, behind the walk back: gradients of weights, biases and inputs
+// from those of the pre-activations. Threads own outputs. Each has one accumulator, to which the
+// pairs are added from the last to the first, whatever the tiles and the threads.
+#pragma once
+
+#include <vector>
+
+#include "ops/recurrence/walk_back.h"
+
+namespace embedrnn::ops {
+
+template <class T>
+class Products {
+ public:
+  // Allocates.
+  Products(const BackArgs<T>& args, const PackedCell<T>& cell, const BackWeights<T>& weights)
+      : args_(args), cell_(cell), weights_(weights), tape_(cell), state_(cell.packing().state()) {
+    list_weights();
+    list_biases();
+  }
+
+  // Of the weights and biases a part of the outputs each, of the inputs some pairs.
+  std::ptrdiff_t chunks(std::ptrdiff_t pairs) const {
+    return std::ssize(weights_of_) + std::ssize(biases_of_) + chunks_of_inputs(pairs);
+  }
+
+  void run(std::ptrdiff_t chunk, const GateTile<T>& tile, std::ptrdiff_t pairs, T* x_copy) const {
+    if (chunk < std::ssize(weights_of_)) {
+      const WeightChunk& part = weights_of_[static_cast<std::size_t>(chunk)];
+      return run_weight(part, tile, pairs);
+    }
+    chunk -= std::ssize(weights_of_);
+    if (chunk < std::ssize(biases_of_)) {
+      const BiasChunk& part = biases_of_[static_cast<std::size_t>(chunk)];
+      return run_bias(part, tile, pairs);
+    }
+    run_inputs(tile, (chunk - std::ssize(biases_of_)) * kInputPairs, pairs, x_copy);
+  }
+
+  // Elements of the copy of the inputs' gradients that a tile needs.
+  std::ptrdiff_t copied(std::ptrdiff_t pairs) const {
+    return args_.grad_x.col_stride != 1 ? pairs * cell_.inputs() : 0;
+  }
+
+ private:
+  struct WeightChunk {
+    std::ptrdiff_t start;  // of the gate's gradient in a row of the tile
+    std::ptrdiff_t right;  // of the input in a record of the tape
+    std::ptrdiff_t cols, first_vector, end_vector;
+    T* out;
+  };
+  struct BiasChunk {
+    std::ptrdiff_t start;
+    T* out;
+  };
+
+  void list_weights() {
+    const Cell& cell = cell_.cell();
+    for (std::ptrdiff_t gate = 0; gate < cell.gates; ++gate) {
+      const std::ptrdiff_t row = gate * cell_.hidden();
+      list_weight(gate, 0, cell_.inputs(), args_.grad_weight_ih + row * cell_.inputs());
+      // The second product has an input of its own, which is kept last.
+      const std::ptrdiff_t kept = gate < cell.products[0] ? 0 : cell.kept - 1;
+      list_weight(cell.recurrent_gradient(gate),
+                  tape_.inputs + kept * state_,
+                  cell_.hidden(),
+                  args_.grad_weight_hh + row * cell_.hidden());
+    }
+  }
+
+  void list_weight(std::ptrdiff_t gradient, std::ptrdiff_t right, std::ptrdiff_t cols, T* out) {
+    const std::ptrdiff_t lanes = cell_.packing().lanes(), end = (cols + lanes - 1) / lanes;
+    for (std::ptrdiff_t v = 0; v < end; v += kernels::kOuterPanelVectors) {
+      const std::ptrdiff_t last = std::min(end, v + kernels::kOuterPanelVectors);
+      weights_of_.push_back({gradient * state_, right, cols, v, last, out});
+    }
+  }
+
+  void list_biases() {
+    const Cell& cell = cell_.cell();
+    for (std::ptrdiff_t gate = 0; gate < cell.gates; ++gate) {
+      const std::ptrdiff_t row = gate * cell_.hidden();
+      if (args_.grad_bias_ih != nullptr)
+        biases_of_.push_back({gate * state_, args_.grad_bias_ih + row});
+      if (args_.grad_bias_hh != nullptr)
+        biases_of_.push_back({cell.recurrent_gradient(gate) * state_, args_.grad_bias_hh + row});
+    }
+  }
+
+  void run_weight(const WeightChunk& chunk, const GateTile<T>& tile, std::ptrdiff_t pairs) const {
+    const std::ptrdiff_t last = pairs - 1, start = 0;
+    cell_.kernels().outer(
+        {.left = tile.gates + last * tile.stride + chunk.start,
+         .left_stride = -tile.stride,
+         .rows = cell_.hidden(),
+         .parts = 1,
+         .starts = &start,
+         .right = args_.tape + (tile.first_pair + last) * tape_.record + chunk.right,
+         .right_stride = -tape_.record,
+         .cols = chunk.cols,
+         .pairs = pairs,
+         .first_vector = chunk.first_vector,
+         .end_vector = chunk.end_vector,
+         .out = chunk.out});
+  }
+
+  void run_bias(const BiasChunk& chunk, const GateTile<T>& tile, std::ptrdiff_t pairs) const {
+    cell_.kernels().sum({.left = tile.gates + (pairs - 1) * tile.stride + chunk.start,
+                         .left_stride = -tile.stride,
+                         .pairs = pairs,
+                         .n = cell_.hidden(),
+                         .out = chunk.out});
+  }
+
+  std::ptrdiff_t chunks_of_inputs(std::ptrdiff_t pairs) const {
+    return cell_.inputs() == 0 ? 0 : (pairs + kInputPairs - 1) / kInputPairs;
+  }
+
+  void run_inputs(const GateTile<T>& tile,
+                  std::ptrdiff_t first,
+                  std::ptrdiff_t pairs,
+                  T* x_copy) const {
+    const std::ptrdiff_t n = std::min(kInputPairs, pairs - first);
+    T* copies[kInputPairs];
+    T* const* out = tile.x_rows + first;
+    const bool copies_x = args_.grad_x.col_stride != 1;
+    if (copies_x) {
+      T* const copy = x_copy + first * cell_.inputs();
+      std::fill_n(copy, n * cell_.inputs(), T{0});
+      for (std::ptrdiff_t i = 0; i < n; ++i) copies[i] = copy + i * cell_.inputs();
+      out = copies;
+    }
+    multiply_inputs(tile.gate_rows + first, n, out);
+    for (std::ptrdiff_t i = 0; copies_x && i < n; ++i)
+      for (std::ptrdiff_t k = 0; k < cell_.inputs(); ++k)
+        tile.x_rows[first + i][k * args_.grad_x.col_stride] += copies[i][k];
+  }
+
+  // Some outputs at a time, so that a Ctrl-C is seen soon.
+  void multiply_inputs(const T* const* gates, std::ptrdiff_t n, T* const* out) const {
+    const std::ptrdiff_t parts = cell_.cell().gates;
+    const Packing packing(1, cell_.inputs(), cell_.packing().lanes());
+    std::ptrdiff_t starts[kernels::kMostGates];
+    for (std::ptrdiff_t gate = 0; gate < parts; ++gate) starts[gate] = gate * state_;
+    const double flops = 2.0 * static_cast<double>(n * cell_.inputs()) *
+                         static_cast<double>(parts * cell_.hidden());
+    const std::ptrdiff_t calls = 1 + static_cast<std::ptrdiff_t>(flops / kFlopsPerStep);
+    for (std::ptrdiff_t call = 0; call < calls; ++call) {
+      if (call > 0) runtime::checkpoint();
+      cell_.kernels().affine_back({.inputs = gates,
+                                   .m = n,
+                                   .k = cell_.hidden(),
+                                   .parts = parts,
+                                   .starts = starts,
+                                   .units = packing.units(call, calls),
+                                   .weight = weights_.ih,
+                                   .outputs = cell_.inputs(),
+                                   .out = out});
+    }
+  }
+
+  const BackArgs<T>& args_;
+  const PackedCell<T>& cell_;
+  const BackWeights<T>& weights_;
+  const TapeLayout<T> tape_;
+  const std::ptrdiff_t state_;
+  std::vector<WeightChunk> weights_of_;
+  std::vector<BiasChunk> biases_of_;
+};
+
+}  // namespace embedrnn::ops
