@@ -11,6 +11,7 @@ namespace embedrnn::ops {
 struct Plan {
   std::ptrdiff_t groups;
   std::ptrdiff_t threads;  // of each group
+  std::ptrdiff_t worth;    // threads that the work as a whole is worth
 };
 
 template <class T>
@@ -28,10 +29,10 @@ Plan plan_threads(const Batch& batch, const PackedCell<T>& cell, const SortedRow
         2.0 * n * static_cast<double>(cell.packing().width()) * static_cast<double>(cell.hidden());
     if (sharing >= 2 && n < static_cast<double>(kRowsPerThread) * sharing &&
         (batch.time == 1 || step >= kFlopsPerMeeting))
-      return {1, static_cast<std::ptrdiff_t>(sharing)};
+      return {1, static_cast<std::ptrdiff_t>(sharing), static_cast<std::ptrdiff_t>(worth)};
   }
   const double groups = std::max(worth, n * a_step / kFlopsPerStep);
-  return {static_cast<std::ptrdiff_t>(std::min(n, groups)), 1};
+  return {static_cast<std::ptrdiff_t>(std::min(n, groups)), 1, static_cast<std::ptrdiff_t>(worth)};
 }
 
 }  // namespace embedrnn::ops

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "ops/recurrence/walk_back.h"
+#include "ops/recurrence/group_back.h"
 
 namespace embedrnn::ops {
 
@@ -13,28 +13,29 @@ template <class T>
 class Products {
  public:
   // Allocates.
-  Products(const BackArgs<T>& args, const PackedCell<T>& cell, const BackWeights<T>& weights)
+  Products(const BackArgs<T>& args,
+           const PackedCell<T>& cell,
+           const BackWeights<T>& weights,
+           std::ptrdiff_t threads)
       : args_(args), cell_(cell), weights_(weights), tape_(cell), state_(cell.packing().state()) {
-    list_weights();
+    list_weights(threads);
     list_biases();
   }
 
   // Of the weights and biases a part of the outputs each, of the inputs some pairs.
-  std::ptrdiff_t chunks(std::ptrdiff_t pairs) const {
-    return std::ssize(weights_of_) + std::ssize(biases_of_) + chunks_of_inputs(pairs);
+  std::ptrdiff_t chunks(const GateTile<T>& tile) const {
+    return std::ssize(weights_of_) + std::ssize(biases_of_) + chunks_of_inputs(tile.pairs);
   }
 
-  void run(std::ptrdiff_t chunk, const GateTile<T>& tile, std::ptrdiff_t pairs, T* x_copy) const {
-    if (chunk < std::ssize(weights_of_)) {
-      const WeightChunk& part = weights_of_[static_cast<std::size_t>(chunk)];
-      return run_weight(part, tile, pairs);
+  void run(std::ptrdiff_t chunk, const GateTile<T>& tile, T* x_copy) const {
+    const std::ptrdiff_t weights = std::ssize(weights_of_), biases = std::ssize(biases_of_);
+    if (chunk < weights) {
+      run_weight(weights_of_[static_cast<std::size_t>(chunk)], tile);
+    } else if (chunk < weights + biases) {
+      run_bias(biases_of_[static_cast<std::size_t>(chunk - weights)], tile);
+    } else {
+      run_inputs(tile, (chunk - weights - biases) * kInputPairs, x_copy);
     }
-    chunk -= std::ssize(weights_of_);
-    if (chunk < std::ssize(biases_of_)) {
-      const BiasChunk& part = biases_of_[static_cast<std::size_t>(chunk)];
-      return run_bias(part, tile, pairs);
-    }
-    run_inputs(tile, (chunk - std::ssize(biases_of_)) * kInputPairs, pairs, x_copy);
   }
 
   // Elements of the copy of the inputs' gradients that a tile needs.
@@ -44,8 +45,9 @@ class Products {
 
  private:
   struct WeightChunk {
-    std::ptrdiff_t start;  // of the gate's gradient in a row of the tile
-    std::ptrdiff_t right;  // of the input in a record of the tape
+    std::ptrdiff_t gates;
+    std::array<std::ptrdiff_t, kernels::kMostGates> starts;  // of their gradients in a row of the tile
+    std::ptrdiff_t right;                                    // of the input in a record of the tape
     std::ptrdiff_t cols, first_vector, end_vector;
     T* out;
   };
@@ -54,25 +56,44 @@ class Products {
     T* out;
   };
 
-  void list_weights() {
+  void list_weights(std::ptrdiff_t threads) {
     const Cell& cell = cell_.cell();
-    for (std::ptrdiff_t gate = 0; gate < cell.gates; ++gate) {
-      const std::ptrdiff_t row = gate * cell_.hidden();
-      list_weight(gate, 0, cell_.inputs(), args_.grad_weight_ih + row * cell_.inputs());
+    // A panel of an input serves all gates; with more threads each may have a gate of its own.
+    const std::ptrdiff_t most = threads > 1 ? 1 : cell.gates;
+    for (std::ptrdiff_t gate = 0; gate < cell.gates; gate += most)
+      list_weight(0, cell_.inputs(), gate, std::min(gate + most, cell.gates), false);
+    std::ptrdiff_t end = cell.products[0];
+    for (std::ptrdiff_t gate = 0; gate < cell.gates; end = cell.gates) {
       // The second product has an input of its own, which is kept last.
       const std::ptrdiff_t kept = gate < cell.products[0] ? 0 : cell.kept - 1;
-      list_weight(cell.recurrent_gradient(gate),
-                  tape_.inputs + kept * state_,
-                  cell_.hidden(),
-                  args_.grad_weight_hh + row * cell_.hidden());
+      for (; gate < end; gate += most)
+        list_weight(tape_.inputs + kept * state_, cell_.hidden(), gate, std::min(gate + most, end), true);
+      gate = end;
     }
   }
 
-  void list_weight(std::ptrdiff_t gradient, std::ptrdiff_t right, std::ptrdiff_t cols, T* out) {
+  // The products of one input, of so many columns, and the gradients of some gates.
+  void list_weight(std::ptrdiff_t right,
+                   std::ptrdiff_t cols,
+                   std::ptrdiff_t first_gate,
+                   std::ptrdiff_t end_gate,
+                   bool recurrent) {
+    T* const grad = recurrent ? args_.grad_weight_hh : args_.grad_weight_ih;
+    WeightChunk chunk{.gates = end_gate - first_gate,
+                      .starts = {},
+                      .right = right,
+                      .cols = cols,
+                      .first_vector = 0,
+                      .end_vector = 0,
+                      .out = grad + first_gate * cell_.hidden() * cols};
+    for (std::ptrdiff_t gate = first_gate; gate < end_gate; ++gate)
+      chunk.starts[static_cast<std::size_t>(gate - first_gate)] =
+          (recurrent ? cell_.cell().recurrent_gradient(gate) : gate) * state_;
     const std::ptrdiff_t lanes = cell_.packing().lanes(), end = (cols + lanes - 1) / lanes;
     for (std::ptrdiff_t v = 0; v < end; v += kernels::kOuterPanelVectors) {
-      const std::ptrdiff_t last = std::min(end, v + kernels::kOuterPanelVectors);
-      weights_of_.push_back({gradient * state_, right, cols, v, last, out});
+      chunk.first_vector = v;
+      chunk.end_vector = std::min(end, v + kernels::kOuterPanelVectors);
+      weights_of_.push_back(chunk);
     }
   }
 
@@ -87,27 +108,27 @@ class Products {
     }
   }
 
-  void run_weight(const WeightChunk& chunk, const GateTile<T>& tile, std::ptrdiff_t pairs) const {
-    const std::ptrdiff_t last = pairs - 1, start = 0;
+  void run_weight(const WeightChunk& chunk, const GateTile<T>& tile) const {
+    const std::ptrdiff_t last = tile.first_pair + tile.pairs - 1;
     cell_.kernels().outer(
-        {.left = tile.gates + last * tile.stride + chunk.start,
+        {.left = tile.row(last),
          .left_stride = -tile.stride,
          .rows = cell_.hidden(),
-         .parts = 1,
-         .starts = &start,
-         .right = args_.tape + (tile.first_pair + last) * tape_.record + chunk.right,
+         .parts = chunk.gates,
+         .starts = chunk.starts.data(),
+         .right = args_.tape + last * tape_.record + chunk.right,
          .right_stride = -tape_.record,
          .cols = chunk.cols,
-         .pairs = pairs,
+         .pairs = tile.pairs,
          .first_vector = chunk.first_vector,
          .end_vector = chunk.end_vector,
          .out = chunk.out});
   }
 
-  void run_bias(const BiasChunk& chunk, const GateTile<T>& tile, std::ptrdiff_t pairs) const {
-    cell_.kernels().sum({.left = tile.gates + (pairs - 1) * tile.stride + chunk.start,
+  void run_bias(const BiasChunk& chunk, const GateTile<T>& tile) const {
+    cell_.kernels().sum({.left = tile.row(tile.first_pair + tile.pairs - 1) + chunk.start,
                          .left_stride = -tile.stride,
-                         .pairs = pairs,
+                         .pairs = tile.pairs,
                          .n = cell_.hidden(),
                          .out = chunk.out});
   }
@@ -116,11 +137,8 @@ class Products {
     return cell_.inputs() == 0 ? 0 : (pairs + kInputPairs - 1) / kInputPairs;
   }
 
-  void run_inputs(const GateTile<T>& tile,
-                  std::ptrdiff_t first,
-                  std::ptrdiff_t pairs,
-                  T* x_copy) const {
-    const std::ptrdiff_t n = std::min(kInputPairs, pairs - first);
+  void run_inputs(const GateTile<T>& tile, std::ptrdiff_t first, T* x_copy) const {
+    const std::ptrdiff_t n = std::min(kInputPairs, tile.pairs - first);
     T* copies[kInputPairs];
     T* const* out = tile.x_rows + first;
     const bool copies_x = args_.grad_x.col_stride != 1;

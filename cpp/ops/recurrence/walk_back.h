@@ -1,198 +1,135 @@
-// The walk of a group of rows back, from the last step to the first.
+// One thread's part of the walk of a group of rows back: all units, or its share of them.
 //
-// The gradient of each row's state goes from step to step; a row enters with its last one. What is
-// made of a step are the gradients of its pre-activations, from which the products of a whole tile
-// of steps are made behind it (products.h).
+// A step first takes what comes back through the recurrent product of the step behind it, and then
+// makes the gradients of its own pre-activations. Those of a tile of steps are kept for the products
+// that are made of all of them at once (products.h).
 #pragma once
 
-#include "ops/recurrence/group.h"
+#include "ops/recurrence/group_back.h"
 
 namespace embedrnn::ops {
-
-// The weights of the products back: transposed, and packed for outputs as wide as the input.
-template <class T>
-struct BackWeights {
-  void carve(runtime::Carver& carver, const PackedCell<T>& cell) {
-    const std::ptrdiff_t rows = cell.cell().gates * cell.hidden();
-    const std::ptrdiff_t lanes = cell.packing().lanes();
-    ih = carver.take<T>(Packing(1, cell.inputs(), lanes).width(), rows);
-    hh = carver.take<T>(cell.packing().state(), rows);
-  }
-
-  void pack(const PackedCell<T>& cell) const {
-    pack_transposed(cell.packing(), cell.weight_ih(), cell.inputs(), ih);
-    const T* from = cell.weight_hh();
-    T* to = hh;
-    for (const std::ptrdiff_t gates : cell.cell().products) {
-      const Packing product = cell.packing_of(gates);
-      pack_transposed(product, from, cell.hidden(), to);
-      from += product.elements(cell.hidden());
-      to += gates * cell.hidden() * cell.packing().state();
-    }
-  }
-
-  T *ih = nullptr, *hh = nullptr;
-};
-
-// The gradients of the pre-activations of a tile of steps: a row for each pair.
-template <class T>
-struct GateTile {
-  std::ptrdiff_t first_step = 0, end_step = 0, first_pair = 0;
-  std::ptrdiff_t stride = 0;       // elements from pair to pair
-  T* gates = nullptr;              // (pairs, stride)
-  const T** gate_rows = nullptr;   // (pairs): these rows
-  T** x_rows = nullptr;            // (pairs): where the gradient of the input goes
-};
 
 template <class T>
 class WalkBack {
  public:
-  WalkBack(const BackArgs<T>& args,
-           const PackedCell<T>& cell,
-           const BackWeights<T>& weights,
-           const PairStarts& starts,
-           const GroupRows& rows)
-      : args_(args), cell_(cell), weights_(weights), starts_(starts), rows_(rows), tape_(cell),
-        state_(cell.packing().state()) {}
-
-  // Lists all memory.
-  void carve(runtime::Carver& carver) {
-    const std::ptrdiff_t n = rows_.size();
-    for (std::ptrdiff_t i = 0; i < cell_.cell().states; ++i)
-      grad_state_[static_cast<std::size_t>(i)] = carver.take<T>(n, state_);
-    d_product_ = carver.take<T>(has_two_products() ? n : 0, state_);
-    kept_ = carver.take<const T*>(n);
-    gates_ = carver.take<T*>(n);
-    out_ = carver.take<T*>(n);
+  WalkBack(const GroupBack<T>& group, const GateTile<T>& tile, std::ptrdiff_t rank, std::ptrdiff_t size)
+      : group_(group), tile_(tile), own_(group.own(rank)), rank_(rank) {
+    take_units(rank, size);
   }
 
-  // Begins the gradients of the initial states, which resets add to.
-  void start() {
-    for (std::ptrdiff_t r = 0; r < rows_.size(); ++r)
-      for (std::ptrdiff_t i = 0; i < cell_.cell().states; ++i)
-        for (std::ptrdiff_t u = 0; u < cell_.hidden(); ++u) initial(i)(rows_[r].batch, u) = T{0};
-  }
+  // The others have left.
+  void take_all_units() { take_units(0, 1); }
 
-  void run_tile(const GateTile<T>& tile) {
-    const double flops = 2 * flops_a_step(cell_);
-    for (std::ptrdiff_t step = tile.end_step - 1; step >= tile.first_step; --step) {
-      while (alive_ < rows_.size() && rows_[alive_].length > step) enter(alive_++);
-      run_step(step, tile);
-      account_.add(static_cast<double>(alive_) * flops);
+  // Goes through the steps under way. Calls behind(step) when its part of a step is done, and
+  // leaves if that says false.
+  template <class Behind>
+  bool run(const Behind& behind) {
+    std::ptrdiff_t alive = group_.rows.alive(group_.end, group_.rows.size());
+    // Behind the last step the leader of a team may already have gone on.
+    for (std::ptrdiff_t step = group_.end - 1, first = group_.first; step >= first; --step) {
+      if (step + 1 < tile_.end_step) come_back(step + 1, alive);
+      for (; alive < group_.rows.size() && group_.rows[alive].length > step; ++alive)
+        group_.enter(alive, first_, end_);
+      run_step(step, alive);
+      if (!behind(step)) return false;
+      account_.add(static_cast<double>(alive) * flops_);
     }
+    return true;
   }
 
-  // Behind the first step: what has reached the initial states.
-  void finish() {
-    while (alive_ < rows_.size()) enter(alive_++);
-    for (std::ptrdiff_t r = 0; r < alive_; ++r) leave(r);
+  // What comes back from a step to the states before it.
+  void come_back(std::ptrdiff_t step, std::ptrdiff_t alive) {
+    multiply_back(0, step, alive, group_.grad_state(0, 0));
+    for (std::ptrdiff_t r = 0; r < alive; ++r)
+      if (group_.rows[r].is_reset(group_.args.batch, step)) group_.leave(r, first_, end_);
   }
 
  private:
-  bool has_two_products() const { return cell_.cell().products[1] > 0; }
-  MatrixView<T> initial(std::ptrdiff_t i) const {
-    return args_.grad_initial[static_cast<std::size_t>(i)];
-  }
-  T* grad_state(std::ptrdiff_t i, std::ptrdiff_t r) const {
-    return grad_state_[static_cast<std::size_t>(i)] + r * state_;
-  }
-
-  void enter(std::ptrdiff_t r) {
-    for (std::ptrdiff_t i = 0; i < cell_.cell().states; ++i) {
-      const MatrixView<const T>& last = args_.grad_last[static_cast<std::size_t>(i)];
-      T* const to = grad_state(i, r);
-      const std::ptrdiff_t n = last.data != nullptr ? cell_.hidden() : 0;
-      for (std::ptrdiff_t u = 0; u < n; ++u) to[u] = last(rows_[r].batch, u);
-      std::fill(to + n, to + state_, T{0});
-    }
+  void take_units(std::ptrdiff_t rank, std::ptrdiff_t size) {
+    const PackedCell<T>& cell = group_.cell;
+    units_ = Packing(1, cell.hidden(), cell.packing().lanes()).units(rank, size);
+    first_ = units_.first * cell.packing().lanes();
+    end_ = units_.end * cell.packing().lanes();
+    flops_ = 2 * flops_a_step(cell) / static_cast<double>(size);
   }
 
-  // What has reached the state of a row before a step is that of its initial state.
-  void leave(std::ptrdiff_t r) {
-    for (std::ptrdiff_t i = 0; i < cell_.cell().states; ++i) {
-      T* const from = grad_state(i, r);
-      for (std::ptrdiff_t u = 0; u < cell_.hidden(); ++u) initial(i)(rows_[r].batch, u) += from[u];
-      std::fill_n(from, state_, T{0});
+  void run_step(std::ptrdiff_t step, std::ptrdiff_t alive) {
+    const BackArgs<T>& args = group_.args;
+    for (std::ptrdiff_t r = 0; r < alive; ++r) {
+      const Row row = group_.rows[r];
+      const std::ptrdiff_t pair = group_.starts[step] + group_.rows.number(r);
+      const std::ptrdiff_t time = row.time(args.batch, step);
+      own_.kept[r] = args.tape + pair * group_.tape.record + group_.tape.inputs;
+      own_.gates[r] = tile_.row(pair);
+      if (rank_ == 0) {
+        tile_.gate_rows[pair - tile_.first_pair] = own_.gates[r];
+        tile_.x_rows[pair - tile_.first_pair] = args.grad_x.at(row.batch, time);
+      }
+      if (args.grad_output.data != nullptr)
+        add_output(args.grad_output.at(row.batch, time), group_.grad_state(0, r));
     }
-  }
-
-  void run_step(std::ptrdiff_t step, const GateTile<T>& tile) {
-    for (std::ptrdiff_t r = 0; r < alive_; ++r) {
-      const Row row = rows_[r];
-      const std::ptrdiff_t pair = starts_[step] + rows_.number(r), in_tile = pair - tile.first_pair;
-      const std::ptrdiff_t time = row.time(args_.batch, step);
-      kept_[r] = args_.tape + pair * tape_.record + tape_.inputs;
-      gates_[r] = tile.gates + in_tile * tile.stride;
-      tile.gate_rows[in_tile] = gates_[r];
-      tile.x_rows[in_tile] = args_.grad_x.at(row.batch, time);
-      if (args_.grad_output.data != nullptr)
-        add_output(args_.grad_output.at(row.batch, time), grad_state(0, r));
-    }
-    make_gates(0);
-    if (has_two_products()) {
-      std::fill_n(d_product_, alive_ * state_, T{0});
-      multiply_back(1, d_product_);
-      make_gates(1);
-    }
-    multiply_back(0, grad_state(0, 0));
-    for (std::ptrdiff_t r = 0; r < alive_; ++r)
-      if (rows_[r].is_reset(args_.batch, step)) leave(r);
+    make_gates(0, alive);
+    if (!group_.has_two_products()) return;
+    std::fill_n(group_.d_product, alive * group_.state, T{0});
+    multiply_back(1, step, alive, group_.d_product);
+    make_gates(1, alive);
   }
 
   void add_output(const T* from, T* to) const {
-    const std::ptrdiff_t stride = args_.grad_output.col_stride, n = cell_.hidden();
+    const std::ptrdiff_t stride = group_.args.grad_output.col_stride;
+    const std::ptrdiff_t end = std::min(end_, group_.cell.hidden());
     if (stride == 1) {
-      for (std::ptrdiff_t u = 0; u < n; ++u) to[u] += from[u];
+      for (std::ptrdiff_t u = first_; u < end; ++u) to[u] += from[u];
     } else {
-      for (std::ptrdiff_t u = 0; u < n; ++u) to[u] += from[u * stride];
+      for (std::ptrdiff_t u = first_; u < end; ++u) to[u] += from[u * stride];
     }
   }
 
-  void make_gates(std::size_t which) {
-    const auto kind = static_cast<std::size_t>(cell_.cell().kind);
-    cell_.kernels().cells[kind].step_back[which](
-        {.rows = alive_,
-         .hidden = cell_.hidden(),
-         .units = cell_.packing().units(0, 1),
-         .kept = kept_,
-         .gates = gates_,
-         .dh = grad_state_[0],
-         .dc = cell_.cell().states > 1 ? grad_state_[1] : grad_state_[0],
-         .d_product = d_product_});
+  void make_gates(std::size_t which, std::ptrdiff_t alive) const {
+    const PackedCell<T>& cell = group_.cell;
+    const auto kind = static_cast<std::size_t>(cell.cell().kind);
+    cell.kernels().cells[kind].step_back[which](
+        {.rows = alive,
+         .hidden = cell.hidden(),
+         .units = units_,
+         .kept = own_.kept,
+         .gates = own_.gates,
+         .dh = group_.grad_state(0, 0),
+         .dc = group_.grad_state(group_.states() - 1, 0),
+         .d_product = group_.d_product});
   }
 
-  // Adds what comes back through one of the recurrent products.
-  void multiply_back(std::size_t product, T* out) {
-    const Cell& cell = cell_.cell();
-    const std::ptrdiff_t first = product == 0 ? 0 : cell.products[0];
+  // Adds what comes back through one of the recurrent products of a step to rows of `out`.
+  void multiply_back(std::size_t product, std::ptrdiff_t step, std::ptrdiff_t alive, T* out) const {
+    const Cell& cell = group_.cell.cell();
+    const std::ptrdiff_t hidden = group_.cell.hidden();
+    const std::ptrdiff_t gates_before = product == 0 ? 0 : cell.products[0];
     std::ptrdiff_t starts[kernels::kMostGates];
     for (std::ptrdiff_t gate = 0; gate < cell.products[product]; ++gate)
-      starts[gate] = cell.recurrent_gradient(first + gate) * state_;
-    for (std::ptrdiff_t r = 0; r < alive_; ++r) out_[r] = out + r * state_;
-    const Packing packing(1, cell_.hidden(), cell_.packing().lanes());
-    cell_.kernels().affine_back({.inputs = gates_,
-                                 .m = alive_,
-                                 .k = cell_.hidden(),
-                                 .parts = cell.products[product],
-                                 .starts = starts,
-                                 .units = packing.units(0, 1),
-                                 .weight = weights_.hh + first * cell_.hidden() * state_,
-                                 .outputs = state_,
-                                 .out = out_});
+      starts[gate] = cell.recurrent_gradient(gates_before + gate) * group_.state;
+    for (std::ptrdiff_t r = 0; r < alive; ++r) {
+      own_.inputs[r] = tile_.row(group_.starts[step] + group_.rows.number(r));
+      own_.out[r] = out + r * group_.state;
+    }
+    group_.cell.kernels().affine_back(
+        {.inputs = own_.inputs,
+         .m = alive,
+         .k = hidden,
+         .parts = cell.products[product],
+         .starts = starts,
+         .units = units_,
+         .weight = group_.weights.hh + gates_before * hidden * group_.state,
+         .outputs = group_.state,
+         .out = own_.out});
   }
 
-  const BackArgs<T>& args_;
-  const PackedCell<T>& cell_;
-  const BackWeights<T>& weights_;
-  const PairStarts& starts_;
-  const GroupRows rows_;
-  const TapeLayout<T> tape_;
-  const std::ptrdiff_t state_;
-  std::ptrdiff_t alive_ = 0;                     // rows that have entered
-  std::array<T*, kMostStates> grad_state_ = {};  // (rows, state): what has come back so far
-  T* d_product_ = nullptr;                       // (rows, state), where there are two products
-  const T** kept_ = nullptr;                     // (rows)
-  T **gates_ = nullptr, **out_ = nullptr;        // (rows)
+  const GroupBack<T>& group_;
+  const GateTile<T>& tile_;
+  const typename GroupBack<T>::Own& own_;
+  const std::ptrdiff_t rank_;
+  kernels::UnitRange units_{};
+  std::ptrdiff_t first_ = 0, end_ = 0;  // elements of a state row that are this thread's
+  double flops_ = 0;                    // of one step of one row, this thread's part
   Account account_;
 };
 
