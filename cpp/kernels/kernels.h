@@ -153,6 +153,15 @@ struct BagDotBlock {
 inline constexpr std::ptrdiff_t kMostGates = 4;
 constexpr std::ptrdiff_t panel_vectors(std::ptrdiff_t gates) { return gates == 3 ? 3 : 4; }
 
+// to[c][r] = from[r][c]: the columns of a few rows side by side, as weights are packed.
+template <class T>
+struct TransposeBlock {
+  const T* from;
+  std::ptrdiff_t from_stride, rows, cols;
+  T* to;  // apart from `from`
+  std::ptrdiff_t to_stride;
+};
+
 // The unit-vectors that one thread makes, whole panels but at the end of the last.
 struct UnitRange {
   std::ptrdiff_t first, end;
@@ -288,6 +297,7 @@ struct AllBagKernels {
 template <class T>
 struct RecurrentKernels {
   std::ptrdiff_t lanes;  // elements of a vector
+  void (*transpose)(const TransposeBlock<T>&) noexcept;
   void (*affine)(const AffineBlock<T>&) noexcept;
   void (*affine_back)(const AffineBackBlock<T>&) noexcept;
   void (*outer)(const OuterBlock<T>&) noexcept;

@@ -10,6 +10,7 @@
 #include "products-inl.h"
 #include "rnn-inl.h"
 #include "scatter-inl.h"
+#include "transpose-inl.h"
 
 namespace embedrnn::kernels {
 namespace {
@@ -68,6 +69,7 @@ constexpr void enter_cells(CellKernels<T> (&cells)[kCellKinds]) {
 template <class T>
 constexpr RecurrentKernels<T> recurrent_kernels() {
   RecurrentKernels<T> kernels = {.lanes = kLanes<T>,
+                                 .transpose = transpose<T>,
                                  .affine = affine<T>,
                                  .affine_back = affine_back<T>,
                                  .outer = outer<T>,

@@ -16,12 +16,12 @@ struct BackWeights {
   }
 
   void pack(const PackedCell<T>& cell) const {
-    pack_transposed(cell.packing(), cell.weight_ih(), cell.inputs(), ih);
+    pack_transposed(cell.packing(), cell.weight_ih(), cell.inputs(), cell.kernels(), ih);
     const T* from = cell.weight_hh();
     T* to = hh;
     for (const std::ptrdiff_t gates : cell.cell().products) {
       const Packing product = cell.packing_of(gates);
-      pack_transposed(product, from, cell.hidden(), to);
+      pack_transposed(product, from, cell.hidden(), cell.kernels(), to);
       from += product.elements(cell.hidden());
       to += gates * cell.hidden() * cell.packing().state();
     }

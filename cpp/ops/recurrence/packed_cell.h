@@ -30,7 +30,7 @@ class PackedCell {
         hidden_(weights.weight_hh.cols), packing_(packing_of(cell.gates)), scratch_(measured()) {
     runtime::Carver carver(scratch_);
     carve(carver);
-    pack_weight(packing(), weights.weight_ih, weight_ih_);
+    pack_weight(packing(), weights.weight_ih, kernels(), weight_ih_);
     pack_recurrent(weights);
     pack_biases(weights);
   }
@@ -82,7 +82,7 @@ class PackedCell {
     MatrixView<const T> from = weights.weight_hh;
     for (const std::ptrdiff_t gates : cell_->products) {
       const Packing product = packing_of(gates);
-      pack_weight(product, from, to);
+      pack_weight(product, from, kernels(), to);
       to += product.elements(hidden_);
       from.data += gates * hidden_ * from.row_stride;
     }

@@ -28,6 +28,14 @@ class Packing {
   // Elements of a packed weight of K columns.
   std::ptrdiff_t elements(std::ptrdiff_t k) const { return width() * k; }
 
+  // Where the first k of a vector stands in a packed weight of K columns, and from there to the next.
+  std::ptrdiff_t start(std::ptrdiff_t v, std::ptrdiff_t k) const {
+    return (v / panel_ * panel_ * k + v % panel_) * lanes_;
+  }
+  std::ptrdiff_t k_stride(std::ptrdiff_t v) const {
+    return std::min(panel_, vectors() - v / panel_ * panel_) * lanes_;
+  }
+
   // The share of one of `size` threads: whole panels.
   kernels::UnitRange units(std::ptrdiff_t rank, std::ptrdiff_t size) const {
     if (size == 1) return {0, unit_vectors_, false};
@@ -50,21 +58,32 @@ class Packing {
 
 // Packs a (gates * hidden, K) weight. Looks for a Ctrl-C every 100 us or so.
 template <class T>
-void pack_weight(const Packing& packing, const MatrixView<const T>& weight, T* packed) {
+void pack_weight(const Packing& packing,
+                 const MatrixView<const T>& weight,
+                 const kernels::RecurrentKernels<T>& kernels,
+                 T* packed) {
   constexpr std::ptrdiff_t kTile =
       64;  // columns read of one row at a time, so that reads and writes both stay in L1
   constexpr std::ptrdiff_t kTiles = 64;  // that are packed between two looks for a Ctrl-C
   const std::ptrdiff_t vectors = packing.vectors(), lanes = packing.lanes();
   std::ptrdiff_t tiles = 0;
   for (std::ptrdiff_t v = 0; v < vectors; ++v) {
-    const std::ptrdiff_t panel = v / packing.panel() * packing.panel();
-    const std::ptrdiff_t k_stride = std::min(packing.panel(), vectors - panel) * lanes;
-    T* const to = packed + panel * lanes * weight.cols + (v - panel) * lanes;
+    const std::ptrdiff_t k_stride = packing.k_stride(v);
+    T* const to = packed + packing.start(v, weight.cols);
     for (std::ptrdiff_t tile = 0; tile < weight.cols; tile += kTile) {
       if (++tiles % kTiles == 0) runtime::checkpoint();
       const std::ptrdiff_t end = std::min(tile + kTile, weight.cols);
       for (std::ptrdiff_t k = tile; packing.rows(v) < lanes && k < end; ++k) {
         std::fill_n(to + k * k_stride, lanes, T{0});
+      }
+      if (weight.col_stride == 1) {
+        kernels.transpose({.from = &weight(packing.first_row(v), tile),
+                           .from_stride = weight.row_stride,
+                           .rows = packing.rows(v),
+                           .cols = end - tile,
+                           .to = to + tile * k_stride,
+                           .to_stride = k_stride});
+        continue;
       }
       for (std::ptrdiff_t lane = 0; lane < packing.rows(v); ++lane) {
         for (std::ptrdiff_t k = tile; k < end; ++k) {
@@ -75,27 +94,29 @@ void pack_weight(const Packing& packing, const MatrixView<const T>& weight, T* p
   }
 }
 
-// Packs the transpose of a packed weight of K columns, as of one gate of K units: one row of source
-// vectors after the other, whose lines are read in every column of a panel.
+// Packs the transpose of a packed weight of K columns, as of one gate of K units.
 template <class T>
-void pack_transposed(const Packing& packing, const T* packed, std::ptrdiff_t k, T* transposed) {
-  const std::ptrdiff_t lanes = packing.lanes(), vectors = packing.vectors();
-  const std::ptrdiff_t inputs = packing.gates() * packing.hidden();
+void pack_transposed(const Packing& packing,
+                     const T* packed,
+                     std::ptrdiff_t k,
+                     const kernels::RecurrentKernels<T>& kernels,
+                     T* transposed) {
+  const std::ptrdiff_t lanes = packing.lanes(), inputs = packing.gates() * packing.hidden();
   const Packing to(1, k, lanes);
   for (std::ptrdiff_t first = 0; first < to.vectors(); first += to.panel()) {
-    const std::ptrdiff_t width = std::min(to.panel(), to.vectors() - first) * lanes;
-    const std::ptrdiff_t column = first * lanes, cols = std::min(width, k - column);
-    T* const panel_to = transposed + column * inputs;
-    for (std::ptrdiff_t v = 0; v < vectors; ++v) {
-      const std::ptrdiff_t panel = v / packing.panel() * packing.panel();
-      const std::ptrdiff_t k_stride = std::min(packing.panel(), vectors - panel) * lanes;
-      const T* const from =
-          packed + panel * lanes * k + column * k_stride + (v - panel) * lanes;
-      for (std::ptrdiff_t lane = 0; lane < packing.rows(v); ++lane) {
-        T* const row = panel_to + (packing.first_row(v) + lane) * width;
-        for (std::ptrdiff_t c = 0; c < cols; ++c) row[c] = from[c * k_stride + lane];
-        std::fill(row + cols, row + width, T{0});
-      }
+    const std::ptrdiff_t width = to.k_stride(first), column = first * lanes;
+    const std::ptrdiff_t cols = std::min(width, k - column);
+    T* const panel = transposed + to.start(first, inputs);
+    for (std::ptrdiff_t v = 0; v < packing.vectors(); ++v) {
+      T* const rows = panel + packing.first_row(v) * width;
+      kernels.transpose({.from = packed + packing.start(v, k) + column * packing.k_stride(v),
+                         .from_stride = packing.k_stride(v),
+                         .rows = cols,
+                         .cols = packing.rows(v),
+                         .to = rows,
+                         .to_stride = width});
+      for (std::ptrdiff_t row = 0; cols < width && row < packing.rows(v); ++row)
+        std::fill(rows + row * width + cols, rows + (row + 1) * width, T{0});
     }
     runtime::checkpoint();
   }
