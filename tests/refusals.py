@@ -566,6 +566,10 @@ def recurrent_option_rows(name: str) -> list[Row]:
         (name, {"hidden_size": 7.0}, TypeError, "hidden_size must be an integer, got float"),
         (name, {"num_layers": 0}, ValueError, "num_layers must be 1 or more, got 0"),
         (name, {"num_layers": "2"}, TypeError, "num_layers must be an integer, got str"),
+        *((name, {"dropout": dropout}, ValueError, f"dropout must be in [0, 1), got {dropout}")
+          for dropout in (1.0, -0.5, np.nan, np.inf)),
+        (name, {"dropout": None}, TypeError, "dropout must be a number, got None"),
+        (name, {"dropout": "0.5"}, TypeError, "dropout must be a number, got '0.5'"),
         (name, {"dtype": "f2"}, TypeError, "dtype must be float32 or float64, got float16"),
         (name, {"dtype": complex}, TypeError, "dtype must be float32 or float64, got complex128"),
         (name, {"dtype": "torch.half"}, TypeError,
@@ -586,8 +590,6 @@ def word_rows(name: str) -> list[Row]:
         *((name, changes, ValueError, words) for changes, words in (
             ({"batch_first": False}, time_first),
             ({"batch_first": 0.5}, "batch_first must be True, got 0.5: "),
-            ({"dropout": 0.5}, "dropout must be 0, got 0.5: leave it out for a trained model"),
-            ({"dropout": None}, "dropout must be 0, got None: "),
             ({"proj_size": 3}, "proj_size must be 0, got 3: multiply weight_hr into"),
         ) if recurrent),
         *((name, changes, ValueError, words) for changes, words in (

@@ -590,7 +590,7 @@ def pickled(layer: Any, change: Callable[[list[Any]], Any]) -> bytes:
 
 # What is changed among (class, format, options, parameters, other attributes), and the error.
 SPOILT: dict[str, tuple[Callable[[list[Any]], Any], str]] = {
-    "format": (lambda a: a.__setitem__(1, 2), "a GRU of pickle format 2 cannot be loaded"),
+    "format": (lambda a: a.__setitem__(1, 1), "a GRU of pickle format 1 cannot be loaded"),
     "shorter_weight": (lambda a: a[3].update(weight_hh_l0=a[3]["weight_hh_l0"][:3]),
                        "weight_hh_l0 must have shape (21, 7), got (3, 7)"),
     "wider_input": (lambda a: a[2].update(input_size=6),

@@ -4,7 +4,7 @@ from embedrnn import convert
 from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_argmax, embedding_bag_vjp
 from embedrnn.coalesce import RowGrad, coalesce
 from embedrnn.gru import GRUGrads, gru_forward, gru_vjp
-from embedrnn.layers import GRU, LSTM, RNN, Embedding, EmbeddingBag
+from embedrnn.layers import GRU, LSTM, RNN, Embedding, EmbeddingBag, RecurrentGrads
 from embedrnn.lstm import LSTMGrads, lstm_forward, lstm_vjp
 from embedrnn.packed import Packed
 from embedrnn.padding import pad, unpad
@@ -26,6 +26,7 @@ __all__ = [
     "Packed",
     "QuantizedRows",
     "RNNGrads",
+    "RecurrentGrads",
     "RowGrad",
     "__version__",
     "coalesce",

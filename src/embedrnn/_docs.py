@@ -107,8 +107,9 @@ bias : bool
 batch_first : True
     In PyTorch's place; no other value has a meaning here.
 
-dropout : 0
-    In PyTorch's place; no other value has a meaning here.
+dropout : float
+    The probability, in [0, 1), with which `vjp` drops each number that a layer hands to the one
+    above it; those kept are divided by 1 - dropout. A call drops nothing.
 
 bidirectional : bool
     Whether each layer also walks from each row's last valid step to its first.
@@ -127,7 +128,7 @@ TypeError
     If a size is not an integer, or the dtype is another.
 
 ValueError
-    If a size is too small.
+    If a size is too small, or dropout is outside [0, 1).
 """)
 
 # Of bags of rows, and of the layers over the rows of a table.

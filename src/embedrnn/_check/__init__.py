@@ -38,7 +38,7 @@ from embedrnn._check.layers import (
     parameter_names,
     parameters,
 )
-from embedrnn._check.options import choice, flag, generator, require_addressable, size, whole
+from embedrnn._check.options import choice, flag, generator, part, require_addressable, size, whole
 from embedrnn._check.padding import pad, unpad
 from embedrnn._check.quantized import fused_rows, int8_arrays
 from embedrnn._check.ragged import Rows, absent_where, packed, resets_of, rows_of
@@ -93,6 +93,7 @@ __all__ = [
     "pad",
     "parameter_names",
     "parameters",
+    "part",
     "recurrence",
     "require_addressable",
     "require_gradient",

@@ -67,18 +67,30 @@ def require_addressable(names: str, *sizes: int) -> None:
 
 def positive(name: str, value: Any) -> float:
     """Check a number that is more than 0; it may be infinite."""
+    number = _number(name, value)
+    if not number > 0:
+        raise ValueError(f"{name} must be positive, got {number}")
+    return number
+
+
+def part(name: str, value: Any) -> float:
+    """Check a part of a whole that is not all of it."""
+    number = _number(name, value)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {number}")
+    return number
+
+
+def _number(name: str, value: Any) -> float:
     require_unmasked(name, value)
     try:
         if isinstance(value, (str, bytes)):
             raise TypeError
-        number = float(value)
+        return float(value)
     except OverflowError:
         raise ValueError(f"{name} must fit a float, got {shown(value)}") from None
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name} must be a number, got {shown(value)}") from None
-    if not number > 0:
-        raise ValueError(f"{name} must be positive, got {number}")
-    return number
 
 
 def dtype_of(name: str, value: Any, expected: str) -> np.dtype[Any]:

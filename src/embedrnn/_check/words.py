@@ -46,11 +46,6 @@ RECURRENT_WORDS: Words = {
     "batch_first": Word(
         _is_true, "True", "give time-first input as x.transpose(1, 0, 2), which costs no copy"
     ),
-    "dropout": Word(
-        _is_zero,
-        "0",
-        "leave it out for a trained model, and to train, drop between layers of num_layers=1",
-    ),
     "proj_size": Word(
         _is_zero,
         "0",

@@ -64,9 +64,9 @@ class GRU(Recurrent):
         **others: Any,
     ) -> None:
         super().__init__(
-            rng, {"batch_first": batch_first, "dropout": dropout, **others},
+            rng, {"batch_first": batch_first, **others},
             input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bias=bias,
-            bidirectional=bidirectional, reset_after=reset_after, dtype=dtype,
+            dropout=dropout, bidirectional=bidirectional, reset_after=reset_after, dtype=dtype,
         )  # fmt: skip
 
     @staticmethod

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 Shapes = Mapping[str, tuple[int, ...]]
 
 # What a pickle of a layer holds; to be raised when that changes.
-_PICKLE_FORMAT = 1
+_PICKLE_FORMAT = 2
 
 # What the representation leaves out.
 _DEFAULTS = {
@@ -27,6 +27,7 @@ _DEFAULTS = {
     "include_last_offset": False,
     "num_layers": 1,
     "bias": True,
+    "dropout": 0.0,
     "bidirectional": False,
     "nonlinearity": "tanh",
     "reset_after": True,

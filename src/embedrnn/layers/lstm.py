@@ -60,9 +60,9 @@ class LSTM(Recurrent):
         **others: Any,
     ) -> None:
         super().__init__(
-            rng, {"batch_first": batch_first, "dropout": dropout, **others},
+            rng, {"batch_first": batch_first, **others},
             input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bias=bias,
-            bidirectional=bidirectional, dtype=dtype,
+            dropout=dropout, bidirectional=bidirectional, dtype=dtype,
         )  # fmt: skip
 
     @staticmethod

@@ -1,7 +1,7 @@
 """What the recurrent layers share: a stack, in one direction or two, run over time or stepped."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,9 @@ from embedrnn._backend import Backend, PackedCell, current
 from embedrnn._cells import Cell
 from embedrnn._docs import RECURRENCE, documented
 from embedrnn.layers.layer import Array, Layer, Shapes
+from embedrnn.layers.layout import GivenStates, Layout, States, in_form, with_batch_axis
+from embedrnn.layers.tape import RecurrentGrads, Tape
 from embedrnn.packed import Packed
-
-# One array for each state of the cell, or None for zeros.
-_States = tuple[Array | None, ...]
 
 
 class Recurrent(Layer):
@@ -25,6 +24,7 @@ class Recurrent(Layer):
     hidden_size: int
     num_layers: int
     bias: bool
+    dropout: float
     bidirectional: bool
 
     _cell: Cell
@@ -47,6 +47,7 @@ class Recurrent(Layer):
         hidden_size: int,
         num_layers: int,
         bias: bool,
+        dropout: float,
         bidirectional: bool,
         dtype: npt.DTypeLike | None,
         **variant: Any,
@@ -59,6 +60,7 @@ class Recurrent(Layer):
             "hidden_size": hidden,
             "num_layers": _check.size("num_layers", num_layers),
             "bias": _check.flag("bias", bias),
+            "dropout": _check.part("dropout", dropout),
             "bidirectional": _check.flag("bidirectional", bidirectional),
             **cls._variant(**variant),
             "dtype": _check.float_dtype(dtype),
@@ -94,6 +96,7 @@ class Recurrent(Layer):
         state: Any = None,
         *,
         offsets: npt.ArrayLike | None = None,
+        resets: npt.ArrayLike | None = None,
     ) -> tuple[Any, Any]:
         """Run the layer over padded, ragged or packed sequences.
 
@@ -108,7 +111,7 @@ class Recurrent(Layer):
         state : array_like, shape (num_layers * directions, B, H), optional
             The state before the first step, in each layer one direction's after the other's; of an
             LSTM the tuple (h_0, c_0). Zeros if absent. Of one sequence it has no axis B.
-        {offsets}
+        {offsets, resets}
 
         Returns
         -------
@@ -124,60 +127,189 @@ class Recurrent(Layer):
             If an array has another dtype, or the state of an LSTM is not a tuple.
         ValueError
             If a shape does not fit, a length is outside [0, T], offsets do not rise from 0 to N, a
-            number or a list is null, or lengths or offsets come with sequences.
+            number or a list is null, lengths or offsets come with sequences, or resets with two
+            directions.
 
         Notes
         -----
         Each row has the same bits alone and in any batch, whatever its padding holds. Weights are
         packed once, in the first call with each backend, and again when they are replaced.
         """
+        below, layout = self._read(x, lengths, offsets, resets)
+        output, last = self._run(below, layout, state, self._cells())
+        return layout.in_form(output), layout.states_in_form(last)
+
+    @documented(RECURRENCE)
+    def vjp(
+        self,
+        x: npt.ArrayLike | Packed,
+        lengths: npt.ArrayLike | None = None,
+        state: Any = None,
+        *,
+        offsets: npt.ArrayLike | None = None,
+        resets: npt.ArrayLike | None = None,
+        rng: Any = None,
+    ) -> tuple[tuple[Any, Any], Callable[..., RecurrentGrads]]:
+        """Return what a call gives, and its vector-Jacobian product: for training.
+
+        Parameters
+        ----------
+        x, lengths, state, offsets, resets
+            As of a call.
+        rng : seed or numpy.random.Generator, optional
+            Whatever `numpy.random.default_rng` takes, for what is dropped; None draws anew. Not
+            used if `dropout` is 0 or there is one layer.
+
+        Returns
+        -------
+        (output, state) : tuple
+            What a call returns, with the same bits where nothing is dropped.
+        {backward}
+            They come as `RecurrentGrads`: of x in its form, of the state, and of every parameter by
+            its name. Of Packed, `grad_output` may be the data or Packed; of an LSTM, `grad_state`
+            is a tuple of two, either of which may be None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As a call does; of `backward`, if a gradient has another shape or dtype.
+
+        Notes
+        -----
+        What a layer hands to the one above is dropped at padded steps too, so that what is drawn
+        depends on the padding.
+
+        See Also
+        --------
+        embedrnn.rnn_vjp, embedrnn.gru_vjp, embedrnn.lstm_vjp
+            One layer in one direction, and the memory that each valid step takes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import embedrnn as er
+        >>> layer = er.LSTM(5, 7, num_layers=2, dropout=0.5, rng=0)
+        >>> (output, state), backward = layer.vjp(np.ones((3, 4, 5), np.float32), rng=1)
+        >>> grads = backward(np.ones_like(output)).parameters
+        >>> layer.update({name: layer.state_dict()[name] - grads[name] for name in grads})
+        """
+        below, layout = self._read(x, lengths, offsets, resets)
+        drops = self.dropout > 0 and self.num_layers > 1
+        generator = _check.generator("rng", rng) if drops or rng is not None else None
+        tape = Tape(
+            self._cells(), layout.rows.pairs(below), self.dropout, generator if drops else None
+        )
+        output, last = self._run(below, layout, state, tape.cells, tape)
+        steps = below.shape[:-1]
+
+        def backward(grad_output: Any = None, grad_state: Any = None) -> RecurrentGrads:
+            return self._back(tape, layout, steps, grad_output, grad_state)
+
+        return (layout.in_form(output), layout.states_in_form(last)), backward
+
+    def _read(
+        self, x: Any, lengths: npt.ArrayLike | None, offsets: npt.ArrayLike | None, resets: Any
+    ) -> tuple[Array, Layout]:
+        """Return the checked input, and how its rows are laid out."""
         if type(x) is not np.ndarray or (x.ndim < 3 and (x.ndim < 2 or offsets is None)):
             if isinstance(x, Packed):
                 _check.absent_where("x is Packed", lengths, offsets)
-                return self._call_packed(x, state)
+                return self._read_packed(x, resets)
             x, offsets = _check.sequences(x, lengths, offsets)
             if x.ndim == 2 and offsets is None and lengths is None:
-                return self._call_unbatched(x, state)
+                return self._read_alone(x, resets)
         axes = "BTI" if offsets is None else "NI"
         below = _check.layer_input("x", x, axes, self.input_size, self.dtype)
-        return self._run(below, _check.rows_of(below, lengths, offsets), state)
+        rows = _check.rows_of(below, lengths, offsets)
+        return below, Layout(rows, self._resets(resets, below.shape[:-1]))
 
-    def _call_packed(self, x: Packed, state: Any) -> tuple[Packed, Any]:
-        """Run over packed sequences, whose rows PyTorch sorts by length; states are not sorted."""
+    def _read_packed(self, x: Packed, resets: Any) -> tuple[Array, Layout]:
+        """Read packed sequences, whose rows PyTorch sorts by length; states are not sorted."""
         call = _check.packed(x)
         data = _check.layer_input("data", call.data, "NI", self.input_size, self.dtype)
-        output, last = self._run(data, call.rows, state, call.order)
-        return x._replace(data=output), last
+        return data, Layout(call.rows, self._resets(resets, data.shape[:-1]), call.order, x[1:])
 
-    def _call_unbatched(self, x: Array, state: Any) -> tuple[Array, Any]:
-        """Run over one sequence without a batch axis."""
+    def _read_alone(self, x: Array, resets: Any) -> tuple[Array, Layout]:
+        """Read one sequence without a batch axis."""
         below = _check.layer_input("x", x, "TI", self.input_size, self.dtype)
-        output, last = self._run(below[None], _check.Rows(1, None), self._batch_of_one(state))
-        return output[0], _without_batch(last)
+        again = self._resets(resets, below.shape[:-1])
+        again = None if again is None else again[None]
+        return below[None], Layout(_check.Rows(1, None), again, alone=True)
+
+    def _resets(self, resets: Any, shape: tuple[int, ...]) -> Array | None:
+        if resets is not None and self.bidirectional:
+            raise ValueError(
+                "resets must be None where there are two directions: what begins at a step in one "
+                "ends at another in the other"
+            )
+        return _check.resets_of(resets, shape)
 
     def _run(
-        self, below: Array, rows: _check.Rows, state: Any, order: Array | None = None
-    ) -> tuple[Array, Any]:
-        """Run over all rows; `order` sorts the states as they are sorted."""
-        given, new = self._states(state, rows.batch)
-        if order is not None:
-            given = tuple(None if part is None else part[:, order] for part in given)
-        cells = enumerate(self._cells())
-        for _ in range(self.num_layers):
+        self,
+        below: Array,
+        layout: Layout,
+        state: Any,
+        cells: Sequence[PackedCell],
+        tape: Tape | None = None,
+    ) -> tuple[Array, States]:
+        """Run over all rows; with a tape, record the way and drop what training drops."""
+        rows = layout.rows
+        given, new = self._states(state, rows.batch, layout.alone)
+        given = layout.sorted(given)
+        numbered = enumerate(cells)
+        for layer in range(self.num_layers):
+            if tape is not None and layer > 0:
+                tape.drop(layer, below)
             shape = (*below.shape[:-1], self._directions, self.hidden_size)
             output = np.empty(shape, self.dtype)
             for reverse in range(self._directions):
-                k, cell = next(cells)
-                into = output[..., reverse, :]
+                k, cell = next(numbered)
                 cell.forward(
-                    below, rows.lengths, rows.row_starts, rows.step_starts, None, given,
-                    reverse == 1, into, new, k, None,
+                    below, rows.lengths, rows.row_starts, rows.step_starts, layout.resets, given,
+                    reverse == 1, output[..., reverse, :], new, k,
+                    None if tape is None else tape.tapes[k],
                 )  # fmt: skip
             below = output.reshape(*shape[:-2], self._directions * self.hidden_size)
-        if order is not None:
-            for part in new:
-                part[:, order] = part.copy()
-        return below, new if len(new) > 1 else new[0]
+        return below, new
+
+    def _back(
+        self,
+        tape: Tape,
+        layout: Layout,
+        steps: tuple[int, ...],
+        grad_output: Any,
+        grad_state: Any,
+    ) -> RecurrentGrads:
+        """Walk back over what `_run` recorded, from the last layer to the first."""
+        rows, hidden, width = layout.rows, self.hidden_size, self._directions * self.hidden_size
+        grad = layout.cotangent(grad_output, (*steps, width), self.dtype)
+        of_last, of_first = self._state_grads(layout, grad_state)
+        shapes = self._shapes(self._given_options())
+        parameters = {name: np.zeros(shape, self.dtype) for name, shape in shapes.items()}
+        for layer in reversed(range(self.num_layers)):
+            below = np.zeros((*steps, width if layer else self.input_size), self.dtype)
+            for reverse, names in enumerate(_names(layer, self._directions)):
+                k, first = layer * self._directions + reverse, reverse * hidden
+                weight_ih, weight_hh, bias_ih, bias_hh = names
+                tape.cells[k].backward(
+                    rows.lengths, rows.row_starts, rows.step_starts, layout.resets, reverse == 1,
+                    tape.tapes[k], None if grad is None else grad[..., first : first + hidden],
+                    of_last, below, of_first,
+                    (parameters[weight_ih], parameters[weight_hh], parameters.get(bias_ih),
+                     parameters.get(bias_hh)), k,
+                )  # fmt: skip
+            tape.back_through_drop(layer, below)
+            grad = below
+        assert grad is not None
+        return RecurrentGrads(layout.in_form(grad), layout.states_in_form(of_first), parameters)
+
+    def _state_grads(self, layout: Layout, grad_state: Any) -> tuple[GivenStates, States]:
+        """Return the checked gradients of the last states, and room for those of the first."""
+        cells, batch, hidden = self._state_shape(layout.rows.batch)
+        shape = (cells, hidden) if layout.alone else (cells, batch, hidden)
+        given = _check.state_cotangents(self._cell, grad_state, shape, self.dtype)
+        given = with_batch_axis(given) if layout.alone else layout.sorted(given)
+        return given, tuple(np.empty((cells, batch, hidden), self.dtype) for _ in given)
 
     def step(
         self, x_t: npt.ArrayLike, state: Any = None, out: Array | None = None
@@ -224,28 +356,21 @@ class Recurrent(Layer):
         if self.bidirectional:
             raise ValueError("step needs a layer of one direction: the other starts at the end")
         below = _check.layer_input("x_t", x_t, "BI", self.input_size, self.dtype)
-        if below.ndim == 1:
-            return self._step_unbatched(below, state, out)
-        n_rows = below.shape[0]
+        alone = below.ndim == 1
         if out is not None:
-            _check.require_output("out", out, (n_rows, self.hidden_size), self.dtype)
-        given, new = self._states(state, n_rows)
+            shape = (*below.shape[:-1], self.hidden_size)
+            _check.require_output("out", out, shape, self.dtype)
+        if alone:
+            below = below[None]
+        given, new = self._states(state, below.shape[0], alone)
         for k, cell in enumerate(self._cells()):
             cell.step(below, given, new, k)
             below = new[0][k]
         if out is None:
-            out = below.copy()
+            out = below[0].copy() if alone else below.copy()
         else:
             out[...] = below
-        return out, new if len(new) > 1 else new[0]
-
-    def _step_unbatched(self, x_t: Array, state: Any, out: Array | None) -> tuple[Array, Any]:
-        """Run one time step of one sequence without a batch axis."""
-        if out is not None:
-            _check.require_output("out", out, (self.hidden_size,), self.dtype)
-        into = None if out is None else out[None]
-        output, new = Recurrent.step(self, x_t[None], self._batch_of_one(state), into)
-        return output[0] if out is None else out, _without_batch(new)
+        return out, in_form(new, alone)
 
     def _cells(self) -> Sequence[PackedCell]:
         """Return the packed cells of the backend in use, one direction after another."""
@@ -267,30 +392,21 @@ class Recurrent(Layer):
             for weight_ih, weight_hh, bias_ih, bias_hh in _names(layer, self._directions)
         ]  # fmt: skip
 
-    def _states(self, state: Any, n_rows: int) -> tuple[_States, tuple[Array, ...]]:
+    def _state_shape(self, n_rows: int) -> tuple[int, int, int]:
+        return self.num_layers * self._directions, n_rows, self.hidden_size
+
+    def _states(self, state: Any, n_rows: int, alone: bool) -> tuple[GivenStates, States]:
         """Return the checked states before the first step, and room for those behind the last."""
-        shape, dtype = (self.num_layers * self._directions, n_rows, self.hidden_size), self.dtype
-        given = _check.layer_state(self._cell, state, shape, dtype)
+        shape, dtype = self._state_shape(n_rows), self.dtype
+        if alone:
+            given = _check.layer_state(self._cell, state, (shape[0], shape[2]), dtype)
+            given = with_batch_axis(given)
+        else:
+            given = _check.layer_state(self._cell, state, shape, dtype)
         new = []
         for _ in given:  # a comprehension would take as long as a step of a few units
             new.append(np.empty(shape, dtype))
         return given, tuple(new)
-
-    def _batch_of_one(self, state: Any) -> Any:
-        """Return the state of one sequence without a batch axis, checked, with that axis."""
-        if state is None:
-            return None
-        shape = (self.num_layers * self._directions, self.hidden_size)
-        parts = [
-            part[:, None]
-            for part in _check.layer_state(self._cell, state, shape, self.dtype)
-            if part is not None
-        ]
-        return parts if len(parts) > 1 else parts[0]
-
-
-def _without_batch(state: Any) -> Any:
-    return tuple(part[:, 0] for part in state) if isinstance(state, tuple) else state[:, 0]
 
 
 def _names(layer: int, directions: int) -> Iterator[list[str]]:

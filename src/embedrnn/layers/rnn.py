@@ -31,7 +31,7 @@ class RNN(Recurrent):
     ------
     {TypeError}
     ValueError
-        If a size is too small, or the nonlinearity is neither of the two.
+        If a size is too small, dropout is outside [0, 1), or the nonlinearity is none of the two.
 
     See Also
     --------
@@ -66,9 +66,9 @@ class RNN(Recurrent):
         **others: Any,
     ) -> None:
         super().__init__(
-            rng, {"batch_first": batch_first, "dropout": dropout, **others},
+            rng, {"batch_first": batch_first, **others},
             input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bias=bias,
-            bidirectional=bidirectional, nonlinearity=nonlinearity, dtype=dtype,
+            dropout=dropout, bidirectional=bidirectional, nonlinearity=nonlinearity, dtype=dtype,
         )  # fmt: skip
 
     @staticmethod
