@@ -258,6 +258,18 @@ def run_cell(cell: str, arguments: dict[str, Any], **options: Any) -> list[np.nd
     return [output, *(states if isinstance(states, tuple) else (states,))]
 
 
+def vjp_cell(cell: str, arguments: dict[str, Any], **options: Any) -> Any:
+    """Return what the vector-Jacobian product of the function of a cell returns."""
+    name, variant = VARIANTS.get(cell, (cell, {}))
+    return getattr(er, f"{name}_vjp")(**arguments, **variant, **options)
+
+
+def flat(result: tuple[Any, Any]) -> list[np.ndarray]:
+    """Return an output and its states, or the gradients of them, as one list."""
+    output, states = result
+    return [output, *(states if isinstance(states, tuple) else (states,))]
+
+
 def padding(lengths: np.ndarray | None, batch: int, steps: int) -> np.ndarray:
     """True at the steps (B, T) that belong to no sequence."""
     if lengths is None:
@@ -335,11 +347,15 @@ def reference(cell: str, arguments: dict[str, Any], reverse: bool = False) -> li
     biases = [np.float64(arguments.get(name, zeros)) for name in ("bias_ih", "bias_hh")]
     weights = [arguments["weight_ih"].astype("f8"), weight_hh, *biases]
     lengths, output = arguments.get("lengths"), np.zeros((batch, steps, hidden))
-    absent = np.zeros((batch, hidden))
-    last = [np.array(arguments.get(name, absent), "f8") for name in CELLS[cell].initial]
+    resets, absent = arguments.get("resets"), np.zeros((batch, hidden))
+    first = [np.array(arguments.get(name, absent), "f8") for name in CELLS[cell].initial]
+    last = [state.copy() for state in first]
     for b in range(batch):
         valid = range(steps if lengths is None else int(lengths[b]))
         for t in reversed(valid) if reverse else valid:
+            if resets is not None and resets[b, t]:
+                for state, start in zip(last, first, strict=True):
+                    state[b] = start[b]
             new = _step(cell, x[b, t], [state[b] for state in last], weights)
             for state, value in zip(last, new, strict=True):
                 state[b] = value

@@ -49,6 +49,17 @@ def forward_arguments(cell: str) -> Arguments:
     return arguments | {"out": np.full((3, 7, 4), 7, np.float32)}
 
 
+def vjp_arguments(cell: str) -> Arguments:
+    arguments = cell_arguments(RnnCase("small", 3, 7, 2, 4), np.float32, cell)
+    return arguments | {"resets": np.arange(21).reshape(3, 7) % 4 == 0}
+
+
+def cotangents(result: tuple[Any, Callable[..., Any]]) -> Arguments:
+    """Return a backward of a recurrence, and gradients of all that came out."""
+    (output, state), backward = result
+    return {"self": backward, "grad_output": output, "grad_state": state}
+
+
 def bag_arguments() -> Arguments:
     return {
         "weight": values((5, 3), "f4"),
@@ -106,6 +117,11 @@ def recurrent_layer_calls(name: str) -> dict[str, Callable[[], Arguments]]:
         f"{name}.step": lambda: {
             "self": make(), "x_t": zeros(3, 2), "state": state_of(name), "out": zeros(3, 4) + 7,
         },
+        f"{name}.vjp": lambda: {
+            "self": make(), "x": zeros(3, 7, 2), "lengths": np.array([7, 0, 3]),
+            "state": state_of(name), "resets": np.ones((3, 7), bool),
+        },
+        f"{name}.vjp.backward": lambda: cotangents(make().vjp(zeros(3, 7, 2))),
     }  # fmt: skip
 
 
@@ -121,6 +137,13 @@ def table_layer_calls(name: str, **indices: Any) -> dict[str, Callable[[], Argum
 
 # The recurrent functions, and the cell that each runs by default.
 FORWARDS = {f"{name.lower()}_forward": cell for name, cell in LAYERS.items()}
+VJPS = {f"{name.lower()}_vjp": cell for name, cell in LAYERS.items()}
+RECURRENCES = FORWARDS | VJPS
+
+
+def backward_of(call: str) -> Arguments:
+    return cotangents(getattr(er, call)(**vjp_arguments(VJPS[call])))
+
 
 # The arguments of a good call to each public function, class and method; a method has its object
 # as `self`.
@@ -145,6 +168,8 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "QuantizedRows.from_arrays": int8_arguments,
     "QuantizedRows.from_fused": lambda: {"rows": zeros(5, 11, dtype=np.uint8)},
     **{call: partial(forward_arguments, cell) for call, cell in FORWARDS.items()},
+    **{call: partial(vjp_arguments, cell) for call, cell in VJPS.items()},
+    **{f"{call}.backward": partial(backward_of, call) for call in VJPS},
     "Packed": lambda: {
         "data": zeros(5, 2), "batch_sizes": np.array([3, 2]),
         "sorted_indices": np.array([2, 0, 1]),
@@ -482,19 +507,67 @@ def offsets_rows(call: str) -> list[Row]:
     ]  # fmt: skip
 
 
-def forward_rows() -> list[Row]:
+def resets_rows(call: str) -> list[Row]:
+    """Where states begin anew, which the recurrent functions and layers check alike."""
+    ragged = {"x": zeros(5, 2), "lengths": None, "offsets": [0, 2, 2, 5]}
     return [
-        *(row for call in FORWARDS for row in offsets_rows(call)),
-        *((call, {"x": None}, TypeError, "x must be array_like, got NoneType")
-          for call in FORWARDS),
-        *((call, {"weight_ih": None}, TypeError, "weight_ih must be array_like, got NoneType")
-          for call in FORWARDS),
-        *((call, {"weight_hh": None}, TypeError, "weight_hh must be array_like, got NoneType")
-          for call in FORWARDS),
-        ("rnn_forward", {"nonlinearity": "sigmoid"}, ValueError,
-         "nonlinearity must be 'tanh' or 'relu', got 'sigmoid'"),
-        ("rnn_forward", {"nonlinearity": None}, ValueError,
-         "nonlinearity must be 'tanh' or 'relu', got None"),
+        (call, {"resets": zeros(3, 6, dtype=bool)}, ValueError,
+         "resets must have shape (3, 7), got (3, 6)"),
+        (call, {"resets": True}, ValueError, "resets must have shape (3, 7), got ()"),
+        (call, {"resets": zeros(3, 7, 1, dtype=bool)}, ValueError,
+         "resets must have shape (3, 7), got (3, 7, 1)"),
+        (call, {"resets": zeros(3, 7, dtype=bool)} | ragged, ValueError,
+         "resets must have shape (5,), got (3, 7)"),
+        *((call, {"resets": zeros(3, 7, dtype=dtype)}, TypeError,
+           f"resets must be bool, got {dtype}")
+          for dtype in ("int64", "uint8", "float32", "object")),
+    ]  # fmt: skip
+
+
+def cotangent_rows(call: str, outer: tuple[int, ...], inner: tuple[int, ...]) -> list[Row]:
+    """Gradients of what a recurrent function or layer gave, of these shapes."""
+    few, f8 = zeros(*inner[:-1], 3), zeros(*inner, dtype="f8")
+    state_shape = f"must have shape {inner}, got {few.shape}"
+    rows: list[tuple[Arguments, type[Exception], str]] = [
+        ({"grad_output": zeros(*outer[:-1], 5)}, ValueError,
+         f"grad_output must have shape {outer}, got {(*outer[:-1], 5)}"),
+        ({"grad_output": 1.0}, ValueError, f"grad_output must have shape {outer}, got ()"),
+        ({"grad_output": zeros(*outer, dtype="f8")}, TypeError,
+         "grad_output must be float32 as the output is, got float64"),
+        ({"grad_output": zeros(*outer, dtype=int)}, TypeError,
+         "grad_output must be float32 as the output is, got int64"),
+    ]  # fmt: skip
+    if call.upper().startswith("LSTM"):
+        good, expected = zeros(*inner), "grad_state must be a tuple, for (h_n, c_n), got"
+        rows += [
+            ({"grad_state": good}, TypeError, f"{expected} ndarray"),
+            ({"grad_state": (good,)}, TypeError, f"{expected} 1 of them"),
+            ({"grad_state": (few, good)}, ValueError, f"grad_state[0] {state_shape}"),
+            ({"grad_state": (None, few)}, ValueError, f"grad_state[1] {state_shape}"),
+            ({"grad_state": (good, f8)}, TypeError,
+             "grad_state[1] must be float32 as the output is, got float64"),
+        ]  # fmt: skip
+    else:
+        rows += [
+            ({"grad_state": few}, ValueError, f"grad_state {state_shape}"),
+            ({"grad_state": f8}, TypeError,
+             "grad_state must be float32 as the output is, got float64"),
+        ]  # fmt: skip
+    return [(call, *row) for row in rows]
+
+
+def recurrence_rows() -> list[Row]:
+    return [
+        *(row for call in RECURRENCES for row in (*offsets_rows(call), *resets_rows(call))),
+        *(row for call in VJPS
+          for row in cotangent_rows(f"{call}.backward", (3, 7, 4), (3, 4))),
+        *((call, {name: None}, TypeError, f"{name} must be array_like, got NoneType")
+          for call in RECURRENCES for name in ("x", "weight_ih", "weight_hh")),
+        *((call, {"nonlinearity": word}, ValueError,
+           f"nonlinearity must be 'tanh' or 'relu', got {word!r}")
+          for call in ("rnn_forward", "rnn_vjp") for word in ("sigmoid", None)),
+        ("gru_vjp", {"reset_after": "no"}, TypeError,
+         "reset_after must be True or False, got 'no'"),
     ]  # fmt: skip
 
 
@@ -599,10 +672,20 @@ def word_rows(name: str) -> list[Row]:
     ]  # fmt: skip
 
 
-def recurrent_call_rows(name: str) -> list[Row]:
-    call, step, dtype = f"{name}.__call__", f"{name}.step", "float32 as the layer is, got float64"
+def recurrent_call_rows(call: str) -> list[Row]:
+    """What calls of a recurrent layer and its vjp have in common."""
+    dtype = "float32 as the layer is, got float64"
+    two_directions = {"self": getattr(er, call.split(".", maxsplit=1)[0])(2, 4, bidirectional=True)}
     return [
         *offsets_rows(call),
+        *resets_rows(call),
+        *state_rows(call),
+        (call, {"resets": zeros(3, 7, dtype=bool)} | two_directions, ValueError,
+         "resets must be None where there are two directions"),
+        (call, {"resets": zeros(4, dtype=bool), "x": PACKED, "lengths": None}, ValueError,
+         "resets must have shape (5,), got (4,)"),
+        (call, {"resets": zeros(7, 1, dtype=bool), "x": zeros(7, 2), "lengths": None}, ValueError,
+         "resets must have shape (7,), got (7, 1)"),
         (call, {"x": zeros(7, 2)}, ValueError, "x must have shape (B, T, 2), got (7, 2)"),
         (call, {"x": zeros(2)}, ValueError, "x must have shape (B, T, 2), got (2,)"),
         (call, {"x": zeros(7, 3), "lengths": None}, ValueError,
@@ -616,6 +699,13 @@ def recurrent_call_rows(name: str) -> list[Row]:
          "lengths must be None where x is Packed"),
         (call, {"offsets": [0, 2, 4, 5], "x": PACKED, "lengths": None}, ValueError,
          "offsets must be None where x is Packed"),
+    ]  # fmt: skip
+
+
+def recurrent_step_rows(name: str) -> list[Row]:
+    step, dtype = f"{name}.step", "float32 as the layer is, got float64"
+    return [
+        *state_rows(step),
         (step, {"self": getattr(er, name)(2, 4, bidirectional=True)}, ValueError,
          "step needs a layer of one direction"),
         (step, {"x_t": zeros(3, 7, 2)}, ValueError, "x_t must have shape (B, 2), got (3, 7, 2)"),
@@ -691,11 +781,14 @@ def parameter_rows(layer: Any, weight: str) -> list[Row]:
 def recurrent_layer_rows(name: str) -> list[Row]:
     return [
         *recurrent_option_rows(name),
-        *recurrent_call_rows(name),
-        *state_rows(f"{name}.__call__"),
-        *state_rows(f"{name}.step"),
+        *recurrent_call_rows(f"{name}.__call__"),
+        *recurrent_call_rows(f"{name}.vjp"),
+        *recurrent_step_rows(name),
+        *cotangent_rows(f"{name}.vjp.backward", (3, 7, 4), (1, 3, 4)),
+        (f"{name}.vjp", {"rng": "a"}, TypeError,
+         "rng must be what numpy.random.default_rng takes, got 'a'"),
         *parameter_rows(getattr(er, name)(2, 4), "weight_hh_l0"),
-    ]
+    ]  # fmt: skip
 
 
 def table_option_rows(name: str) -> list[Row]:
@@ -929,7 +1022,7 @@ ROWS: list[Row] = [
     ("embedding_bag_vjp.backward", {"into": zeros(5, 4)}, ValueError,
      "into must have shape (5, 3), got (5, 4)"),
     *quantized_rows(),
-    *forward_rows(),
+    *recurrence_rows(),
     *packed_rows(),
     *padding_rows(),
     *(row for name in LAYERS for row in recurrent_layer_rows(name)),

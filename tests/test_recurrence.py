@@ -1,5 +1,6 @@
 """The recurrent functions against their definition, values worked by hand, and promised bits."""
 
+import itertools
 from collections.abc import Iterator
 from functools import cache
 from types import SimpleNamespace
@@ -270,6 +271,42 @@ def test_one_step_at_a_time_equals_all_at_once(
 
 
 @each_cell
+@both_directions
+def test_an_episode_has_the_bits_that_it_has_alone(
+    backend: str, dtype: Any, cell: str, reverse: bool
+) -> None:
+    case = RnnCase("episodes", 9, 11, 21, 37, "random")
+    arguments = cell_arguments(case, dtype, cell)
+    lengths = arguments.pop("lengths")
+    resets = np.random.default_rng(3).random((9, 11)) < 0.3
+    output, *states = run_cell(cell, arguments, lengths=lengths, resets=resets, reverse=reverse)
+    for b in range(9):
+        row = arguments | {name: arguments[name][b : b + 1] for name in CELLS[cell].initial}
+        # Where an episode begins and ends within the row: in reverse, a reset is at its last step.
+        borders = np.flatnonzero(resets[b, : lengths[b]]) + int(reverse)
+        ends = sorted({0, *borders.tolist(), int(lengths[b])})
+        for begin, end in itertools.pairwise(ends):
+            alone, *last = run_cell(
+                cell, row | {"x": row["x"][b : b + 1, begin:end]}, reverse=reverse
+            )
+            assert_agrees(backend, alone[0], output[b, begin:end])
+            if (begin == 0) if reverse else (end == lengths[b]):
+                for actual, expected in zip(last, states, strict=True):
+                    assert_agrees(backend, actual[0], expected[b])
+
+
+@each_cell
+def test_no_resets_are_resets_nowhere(backend: str, dtype: Any, cell: str) -> None:
+    arguments = cell_arguments(RnnCase("nowhere", 5, 6, 7, 19), dtype, cell)
+    resets = padding(arguments["lengths"], 5, 6)
+    resets[:, 0] = True  # where the state is the initial one anyway
+    for given_ in (resets, resets.T.copy().T, np.repeat(resets, 2, axis=1)[:, ::2]):
+        results = run_cell(cell, arguments, resets=given_)
+        for actual, expected in zip(results, run_cell(cell, arguments), strict=True):
+            assert_same_bits(actual, expected)
+
+
+@each_cell
 def test_thread_counts_and_isas_with_fma_give_the_same_bits(core: Any, cell: str) -> None:
     arguments = cell_arguments(RnnCase("threaded", 48, 30, 96, 100), np.float32, cell)
     threads, isa = core.get_num_threads(), core.get_isa()
@@ -448,6 +485,8 @@ def test_anything_equals_the_definition(
     lengths = data.draw(st.none() | st.lists(length, min_size=batch, max_size=batch))
     arguments["lengths"] = None if lengths is None else np.array(lengths, np.int64)
     arguments["x"][padding(arguments["lengths"], batch, steps)] = np.nan
+    if data.draw(st.booleans()):  # at padded steps too
+        arguments["resets"] = np.random.default_rng(batch).random((batch, steps)) < 0.4
     expected = reference(cell, arguments, reverse)
     laid_out = {k: v if v is None else WRITEABLE_LAYOUTS[layout](v) for k, v in arguments.items()}
     for got, wanted in zip(run_cell(cell, laid_out, reverse=reverse), expected, strict=True):

@@ -47,6 +47,17 @@ MORE: dict[str, tuple[str, Callable[[], Arguments]]] = {
         "gru_forward",
         lambda: {"x": zeros(5, 2), "lengths": None, "offsets": np.array([0, 2, 2, 5]), "out": None},
     ),
+    "lstm_vjp of ragged rows": (
+        "lstm_vjp",
+        lambda: {
+            "x": zeros(5, 2), "lengths": None, "offsets": np.array([0, 2, 2, 5]),
+            "resets": np.ones(5, bool),
+        },
+    ),
+    "GRU.vjp that drops": (
+        "GRU.vjp",
+        lambda: {"self": er.GRU(2, 4, 2, dropout=0.5), "state": zeros(2, 3, 4), "rng": 0},
+    ),
 }  # fmt: skip
 
 
