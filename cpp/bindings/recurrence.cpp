@@ -149,10 +149,8 @@ Layout layout_of(const py::array& x,
 }
 
 // The rows of a call on x. A truth value may be any byte but 0.
-ops::Batch batch_of(const py::array& x,
-                    const Layout& layout,
-                    const OptionalArray& resets,
-                    bool reverse) {
+ops::Batch
+batch_of(const py::array& x, const Layout& layout, const OptionalArray& resets, bool reverse) {
   ops::Batch batch{.rows = layout.batch,
                    .time = layout.time,
                    .lengths = layout.lengths,
@@ -220,8 +218,7 @@ void forward(const PackedCell& cell,
         .output = {},
         .last = states_of<T, T>(packed, last, at, layout.batch, "last"),
         .tape = tape ? tape_data<T>(*tape, layout, packed.record()) : nullptr};
-    if (output)
-      args.output = sequences_beside<T>(x, *output, "output", packed.hidden(), layout);
+    if (output) args.output = sequences_beside<T>(x, *output, "output", packed.hidden(), layout);
     without_gil([&] {
       packed.forward(args);
       return true;
@@ -275,8 +272,8 @@ void backward(const PackedCell& cell,
     require(args.grad_weight_ih != nullptr && args.grad_weight_hh != nullptr,
             "grads",
             "have those of the weights");
-    for (const auto& state : std::span(args.grad_initial).first(
-             static_cast<std::size_t>(packed.cell().states)))
+    for (const auto& state :
+         std::span(args.grad_initial).first(static_cast<std::size_t>(packed.cell().states)))
       require(state.data != nullptr, "grad_initial", "have all states");
     if (grad_output)
       args.grad_output =

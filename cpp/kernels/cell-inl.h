@@ -75,8 +75,12 @@ EMBEDRNN_INLINE void for_units_back(const CellStepBack<T>& s, const Body& body) 
   for (std::ptrdiff_t row = 0; row < s.rows; ++row) {
     for (std::ptrdiff_t u = s.units.first; u < s.units.end; ++u) {
       const std::ptrdiff_t first = u * kLanes<T>, at = row * state + first;
-      body(UnitBack<T>{s.kept[row] + first, s.gates[row] + first, s.dh + at, s.dc + at,
-                       s.d_product + at, state});
+      body(UnitBack<T>{s.kept[row] + first,
+                       s.gates[row] + first,
+                       s.dh + at,
+                       s.dc + at,
+                       s.d_product + at,
+                       state});
     }
   }
 }

@@ -241,9 +241,10 @@ struct CellStepBack {
   std::ptrdiff_t rows, hidden;
   UnitRange units;
   const T* const* kept;  // as the step left it
-  T* const* gates;  // rows pointers to the gradients of the pre-activations, in state rows: made here
-  T* dh;            // (rows, state row): that of h behind the step; becomes that of h before it
-  T* dc;            // (rows, state row): likewise of the cell state of the LSTM
+  T* const*
+      gates;  // rows pointers to the gradients of the pre-activations, in state rows: made here
+  T* dh;      // (rows, state row): that of h behind the step; becomes that of h before it
+  T* dc;      // (rows, state row): likewise of the cell state of the LSTM
   const T* d_product;  // (rows, state row): what came through the later product, of the second step
 };
 template <class T>

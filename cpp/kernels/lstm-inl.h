@@ -50,7 +50,8 @@ void lstm_step_back(const CellStepBack<T>& s) noexcept {
 
 template <class T>
 struct KernelsOf<CellKind::kLstm, T> {
-  static constexpr CellKernels<T> kKernels = {.step = lstm_step<T>, .step_back = {lstm_step_back<T>}};
+  static constexpr CellKernels<T> kKernels = {.step = lstm_step<T>,
+                                              .step_back = {lstm_step_back<T>}};
 };
 
 }  // namespace

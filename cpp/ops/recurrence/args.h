@@ -51,7 +51,7 @@ struct RunArgs {
   // Of width H, apart from every input; zero at padded steps. No data: only the states are wanted,
   // which may overlap what is read, but not each other.
   Sequences<T> output;
-  States<T> last;  // at each row's last step; the initial ones where the length is 0
+  States<T> last;     // at each row's last step; the initial ones where the length is 0
   T* tape = nullptr;  // what backward needs, as tape.h lays it out; null: nothing is kept
 };
 
@@ -62,9 +62,9 @@ struct BackArgs {
   const T* tape = nullptr;
   Sequences<const T> grad_output;  // of width H; no data: zeros
   States<const T> grad_last;
-  Sequences<T> grad_x;                           // of width I, added to at valid steps
-  States<T> grad_initial;                        // filled
-  T *grad_weight_ih, *grad_weight_hh;            // (G*H, I) and (G*H, H), added to
+  Sequences<T> grad_x;                                 // of width I, added to at valid steps
+  States<T> grad_initial;                              // filled
+  T *grad_weight_ih, *grad_weight_hh;                  // (G*H, I) and (G*H, H), added to
   T *grad_bias_ih = nullptr, *grad_bias_hh = nullptr;  // (G*H), added to; or null
 };
 

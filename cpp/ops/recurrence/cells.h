@@ -27,8 +27,8 @@ struct Cell {
   std::ptrdiff_t workspace;  // rows of a state's width that a step needs for each row
   std::ptrdiff_t kept;       // rows of a state's width that backward needs of a step, h first
 
-  // Gradients that backward makes of a step: of the pre-activations, and of those recurrent products
-  // whose biases are inner, behind them.
+  // Gradients that backward makes of a step: of the pre-activations, and of those recurrent
+  // products whose biases are inner, behind them.
   std::ptrdiff_t gradients() const { return gates + inner_biases; }
   // Which of them belongs to the recurrent product of a gate.
   std::ptrdiff_t recurrent_gradient(std::ptrdiff_t gate) const {

@@ -98,14 +98,14 @@ class Group {
     return alive;
   }
 
-  // Loads the initial state of a row, elements first to end of it, as that before a step.
+  // Loads the initial state of a row as that before a step, of it the elements from begin to stop.
   void load_states(const Row& row,
                    std::ptrdiff_t step,
                    std::ptrdiff_t r,
-                   std::ptrdiff_t first,
-                   std::ptrdiff_t end) const {
-    load_state(args.initial[0], row.batch, h(step) + r * state, first, end);
-    if (has_cell_state()) load_state(args.initial[1], row.batch, c + r * state, first, end);
+                   std::ptrdiff_t begin,
+                   std::ptrdiff_t stop) const {
+    load_state(args.initial[0], row.batch, h(step) + r * state, begin, stop);
+    if (has_cell_state()) load_state(args.initial[1], row.batch, c + r * state, begin, stop);
   }
 
   bool has_cell_state() const { return cell.cell().states > 1; }
@@ -152,11 +152,11 @@ class Group {
   void load_state(const MatrixView<const T>& from,
                   std::ptrdiff_t batch,
                   T* to,
-                  std::ptrdiff_t first,
-                  std::ptrdiff_t end) const {
-    const std::ptrdiff_t n = from.data != nullptr ? std::min(end, cell.hidden()) : first;
-    for (std::ptrdiff_t u = first; u < n; ++u) to[u] = from(batch, u);
-    std::fill(to + std::max(n, first), to + end, T{0});
+                  std::ptrdiff_t begin,
+                  std::ptrdiff_t stop) const {
+    const std::ptrdiff_t n = from.data != nullptr ? std::min(stop, cell.hidden()) : begin;
+    for (std::ptrdiff_t u = begin; u < n; ++u) to[u] = from(batch, u);
+    std::fill(to + std::max(n, begin), to + stop, T{0});
   }
 
   void store_state(const T* from, std::ptrdiff_t batch, const MatrixView<T>& to) const {

@@ -97,24 +97,24 @@ class GroupBack {
     }
   }
 
-  // A row begins with the gradient of its last state; elements first to end of it.
-  void enter(std::ptrdiff_t r, std::ptrdiff_t first, std::ptrdiff_t end) const {
+  // A row begins with the gradient of its last state, of it the elements from begin to stop.
+  void enter(std::ptrdiff_t r, std::ptrdiff_t begin, std::ptrdiff_t stop) const {
     for (std::size_t i = 0; i < states(); ++i) {
       const MatrixView<const T>& last = args.grad_last[i];
       T* const to = grad_state(i, r);
-      const std::ptrdiff_t n = last.data != nullptr ? std::min(end, cell.hidden()) : first;
-      for (std::ptrdiff_t u = first; u < n; ++u) to[u] = last(rows[r].batch, u);
-      std::fill(to + std::max(n, first), to + end, T{0});
+      const std::ptrdiff_t n = last.data != nullptr ? std::min(stop, cell.hidden()) : begin;
+      for (std::ptrdiff_t u = begin; u < n; ++u) to[u] = last(rows[r].batch, u);
+      std::fill(to + std::max(n, begin), to + stop, T{0});
     }
   }
 
   // What has come to the state of a row before a step goes to its initial state.
-  void leave(std::ptrdiff_t r, std::ptrdiff_t first, std::ptrdiff_t end) const {
+  void leave(std::ptrdiff_t r, std::ptrdiff_t begin, std::ptrdiff_t stop) const {
     for (std::size_t i = 0; i < states(); ++i) {
       T* const from = grad_state(i, r);
-      for (std::ptrdiff_t u = first; u < std::min(end, cell.hidden()); ++u)
+      for (std::ptrdiff_t u = begin; u < std::min(stop, cell.hidden()); ++u)
         args.grad_initial[i](rows[r].batch, u) += from[u];
-      std::fill(from + first, from + end, T{0});
+      std::fill(from + begin, from + stop, T{0});
     }
   }
 

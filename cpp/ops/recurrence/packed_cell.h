@@ -64,7 +64,6 @@ class PackedCell {
   Packing packing_of(std::ptrdiff_t gates) const { return {gates, hidden_, kernels_->lanes}; }
 
  private:
-
   void carve(runtime::Carver& carver) {
     weight_ih_ = carver.take<T>(packing_.width(), inputs_);
     weight_hh_ = carver.take<T>(packing_.width(), hidden_);

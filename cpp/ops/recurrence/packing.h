@@ -28,7 +28,8 @@ class Packing {
   // Elements of a packed weight of K columns.
   std::ptrdiff_t elements(std::ptrdiff_t k) const { return width() * k; }
 
-  // Where the first k of a vector stands in a packed weight of K columns, and from there to the next.
+  // Where the first k of a vector stands in a packed weight of K columns, and from there to the
+  // next.
   std::ptrdiff_t start(std::ptrdiff_t v, std::ptrdiff_t k) const {
     return (v / panel_ * panel_ * k + v % panel_) * lanes_;
   }

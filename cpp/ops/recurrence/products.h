@@ -46,8 +46,9 @@ class Products {
  private:
   struct WeightChunk {
     std::ptrdiff_t gates;
-    std::array<std::ptrdiff_t, kernels::kMostGates> starts;  // of their gradients in a row of the tile
-    std::ptrdiff_t right;                                    // of the input in a record of the tape
+    std::array<std::ptrdiff_t, kernels::kMostGates>
+        starts;            // of their gradients in a row of the tile
+    std::ptrdiff_t right;  // of the input in a record of the tape
     std::ptrdiff_t cols, first_vector, end_vector;
     T* out;
   };
@@ -60,16 +61,19 @@ class Products {
     const Cell& cell = cell_.cell();
     // A panel of an input serves all gates; with more threads each may have a gate of its own.
     const std::ptrdiff_t most = threads > 1 ? 1 : cell.gates;
-    for (std::ptrdiff_t gate = 0; gate < cell.gates; gate += most)
-      list_weight(0, cell_.inputs(), gate, std::min(gate + most, cell.gates), false);
-    std::ptrdiff_t end = cell.products[0];
-    for (std::ptrdiff_t gate = 0; gate < cell.gates; end = cell.gates) {
-      // The second product has an input of its own, which is kept last.
-      const std::ptrdiff_t kept = gate < cell.products[0] ? 0 : cell.kept - 1;
+    const auto list = [&](std::ptrdiff_t right,
+                          std::ptrdiff_t cols,
+                          std::ptrdiff_t gate,
+                          std::ptrdiff_t end,
+                          bool recurrent) {
       for (; gate < end; gate += most)
-        list_weight(tape_.inputs + kept * state_, cell_.hidden(), gate, std::min(gate + most, end), true);
-      gate = end;
-    }
+        list_weight(right, cols, gate, std::min(gate + most, end), recurrent);
+    };
+    list(0, cell_.inputs(), 0, cell.gates, false);
+    list(tape_.inputs, cell_.hidden(), 0, cell.products[0], true);
+    // The second product has an input of its own, which is kept last.
+    const std::ptrdiff_t second = tape_.inputs + (cell.kept - 1) * state_;
+    list(second, cell_.hidden(), cell.products[0], cell.gates, true);
   }
 
   // The products of one input, of so many columns, and the gradients of some gates.
@@ -110,19 +114,18 @@ class Products {
 
   void run_weight(const WeightChunk& chunk, const GateTile<T>& tile) const {
     const std::ptrdiff_t last = tile.first_pair + tile.pairs - 1;
-    cell_.kernels().outer(
-        {.left = tile.row(last),
-         .left_stride = -tile.stride,
-         .rows = cell_.hidden(),
-         .parts = chunk.gates,
-         .starts = chunk.starts.data(),
-         .right = args_.tape + last * tape_.record + chunk.right,
-         .right_stride = -tape_.record,
-         .cols = chunk.cols,
-         .pairs = tile.pairs,
-         .first_vector = chunk.first_vector,
-         .end_vector = chunk.end_vector,
-         .out = chunk.out});
+    cell_.kernels().outer({.left = tile.row(last),
+                           .left_stride = -tile.stride,
+                           .rows = cell_.hidden(),
+                           .parts = chunk.gates,
+                           .starts = chunk.starts.data(),
+                           .right = args_.tape + last * tape_.record + chunk.right,
+                           .right_stride = -tape_.record,
+                           .cols = chunk.cols,
+                           .pairs = tile.pairs,
+                           .first_vector = chunk.first_vector,
+                           .end_vector = chunk.end_vector,
+                           .out = chunk.out});
   }
 
   void run_bias(const BiasChunk& chunk, const GateTile<T>& tile) const {
@@ -160,8 +163,8 @@ class Products {
     const Packing packing(1, cell_.inputs(), cell_.packing().lanes());
     std::ptrdiff_t starts[kernels::kMostGates];
     for (std::ptrdiff_t gate = 0; gate < parts; ++gate) starts[gate] = gate * state_;
-    const double flops = 2.0 * static_cast<double>(n * cell_.inputs()) *
-                         static_cast<double>(parts * cell_.hidden());
+    const double flops =
+        2.0 * static_cast<double>(n * cell_.inputs()) * static_cast<double>(parts * cell_.hidden());
     const std::ptrdiff_t calls = 1 + static_cast<std::ptrdiff_t>(flops / kFlopsPerStep);
     for (std::ptrdiff_t call = 0; call < calls; ++call) {
       if (call > 0) runtime::checkpoint();

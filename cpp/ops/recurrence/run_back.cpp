@@ -59,8 +59,8 @@ class RunBack {
  public:
   // Allocates all that the call needs, but for its scratch.
   RunBack(const BackArgs<T>& args, const PackedCell<T>& cell)
-      : rows_(args.batch), starts_(rows_), cell_(cell), plan_(plan_threads(args.batch, cell, rows_)),
-        products_(args, cell, weights_, plan_.worth) {
+      : rows_(args.batch), starts_(rows_), cell_(cell),
+        plan_(plan_threads(args.batch, cell, rows_)), products_(args, cell, weights_, plan_.worth) {
     tile_.stride = spread_apart<T>(cell.cell().gradients() * cell.packing().state());
     groups_.reserve(static_cast<std::size_t>(plan_.groups));
     for (std::ptrdiff_t g = 0; g < plan_.groups; ++g)

@@ -5,7 +5,6 @@
 // that the kernel of the cell keeps, the hidden state before the step first.
 #pragma once
 
-#include <optional>
 #include <vector>
 
 #include "ops/recurrence/packed_cell.h"
@@ -37,6 +36,7 @@ struct TapeLayout {
 // Where the pairs of each step begin, and behind the last step the number of all pairs.
 class PairStarts {
  public:
+  PairStarts() = default;
   explicit PairStarts(const SortedRows& rows) {
     const GroupRows all(rows, 0, 1);
     const std::ptrdiff_t longest = all.size() > 0 ? all.longest() : 0;
@@ -65,7 +65,7 @@ class Tape {
   // Allocates if it is.
   Tape(const PackedCell<T>& cell, const SortedRows& rows, T* records)
       : layout_(cell), inputs_(cell.inputs()), records_(records) {
-    if (is_on()) starts_.emplace(rows);
+    if (is_on()) starts_ = PairStarts(rows);
   }
 
   bool is_on() const { return records_ != nullptr; }
@@ -79,13 +79,13 @@ class Tape {
 
  private:
   T* at(std::ptrdiff_t step, std::ptrdiff_t row) const {
-    return records_ + ((*starts_)[step] + row) * layout_.record;
+    return records_ + (starts_[step] + row) * layout_.record;
   }
 
   TapeLayout<T> layout_;
   std::ptrdiff_t inputs_;
   T* records_;
-  std::optional<PairStarts> starts_;
+  PairStarts starts_;
 };
 
 }  // namespace embedrnn::ops

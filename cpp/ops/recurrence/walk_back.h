@@ -1,8 +1,8 @@
 // One thread's part of the walk of a group of rows back: all units, or its share of them.
 //
 // A step first takes what comes back through the recurrent product of the step behind it, and then
-// makes the gradients of its own pre-activations. Those of a tile of steps are kept for the products
-// that are made of all of them at once (products.h).
+// makes the gradients of its own pre-activations. Those of a tile of steps are kept for the
+// products that are made of all of them at once (products.h).
 #pragma once
 
 #include "ops/recurrence/group_back.h"
@@ -12,7 +12,10 @@ namespace embedrnn::ops {
 template <class T>
 class WalkBack {
  public:
-  WalkBack(const GroupBack<T>& group, const GateTile<T>& tile, std::ptrdiff_t rank, std::ptrdiff_t size)
+  WalkBack(const GroupBack<T>& group,
+           const GateTile<T>& tile,
+           std::ptrdiff_t rank,
+           std::ptrdiff_t size)
       : group_(group), tile_(tile), own_(group.own(rank)), rank_(rank) {
     take_units(rank, size);
   }
@@ -88,15 +91,14 @@ class WalkBack {
   void make_gates(std::size_t which, std::ptrdiff_t alive) const {
     const PackedCell<T>& cell = group_.cell;
     const auto kind = static_cast<std::size_t>(cell.cell().kind);
-    cell.kernels().cells[kind].step_back[which](
-        {.rows = alive,
-         .hidden = cell.hidden(),
-         .units = units_,
-         .kept = own_.kept,
-         .gates = own_.gates,
-         .dh = group_.grad_state(0, 0),
-         .dc = group_.grad_state(group_.states() - 1, 0),
-         .d_product = group_.d_product});
+    cell.kernels().cells[kind].step_back[which]({.rows = alive,
+                                                 .hidden = cell.hidden(),
+                                                 .units = units_,
+                                                 .kept = own_.kept,
+                                                 .gates = own_.gates,
+                                                 .dh = group_.grad_state(0, 0),
+                                                 .dc = group_.grad_state(group_.states() - 1, 0),
+                                                 .d_product = group_.d_product});
   }
 
   // Adds what comes back through one of the recurrent products of a step to rows of `out`.
