@@ -39,6 +39,7 @@ PYBIND11_MODULE(_core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
 }
 
 // What Python calls, in place of pybind11's own function, which takes the GIL first of all.
+// NOLINTNEXTLINE(bugprone-reserved-identifier, readability-identifier-naming): a name of Python's
 extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
   if (in_main_interpreter()) return PyInit__core_of_main_interpreter();
   PyErr_SetString(PyExc_ImportError, kMainInterpreterOnly);
