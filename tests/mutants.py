@@ -93,6 +93,11 @@ MUTANTS = [
         "test_runtime.py::test_ctrl_c_is_noticed_within_50_ms",
     ),
     Mutant(
+        "workers do not look for an interrupt", "cpp/runtime/interrupt.cpp",
+        "if (mine.cancelled->load(std::memory_order_relaxed)) throw Interrupted();", "",
+        "test_runtime.py::test_ctrl_c_is_noticed_within_50_ms",
+    ),
+    Mutant(
         "workers keep the signals", "cpp/runtime/pool.cpp",
         "pthread_sigmask(SIG_SETMASK, &blocked, &before);",
         "pthread_sigmask(SIG_SETMASK, nullptr, &before);",
