@@ -39,13 +39,13 @@ MUTANTS = [
         "test_gradients.py",
     ),
     Mutant(
-        "weights not copied for backward", "src/embedrnn/bag.py",
-        '_check.own_copy("per_sample_weights", weights)', "weights",
+        "weights not copied for backward", "src/embedrnn/_check/sequences.py",
+        'weights = own_copy("per_sample_weights", weights)', "pass",
         "test_table_layers.py::test_backward_of_bags_keeps_what_it_needs",
     ),
     Mutant(
-        "indices not copied for backward", "src/embedrnn/bag.py",
-        "weight, ids.copy(), offsets", "weight, ids, offsets",
+        "indices not copied for backward", "src/embedrnn/_check/sequences.py",
+        "indices=self.indices.copy()", "indices=self.indices",
         "test_table_layers.py::test_backward_of_bags_keeps_what_it_needs",
     ),
     Mutant(

@@ -70,7 +70,7 @@ def embedding_bag(core: Any, weight: Any, indices: Any) -> bool:
     if plain is None:
         return False
     storage, offsets, out = plain
-    call = _check.bag(weight, indices, np.array([0, 4]), None, "mean", None, None, False)
+    call = _check.bag(weight, _check.bags(indices), np.array([0, 4]), "mean", None, False)
     assert call.weight is weight
     assert call.storage == storage
     assert offsets.tolist() == call.offsets.tolist()
@@ -189,9 +189,12 @@ def test_plain_bags_are_those_of_the_check(core: Any, bags: str, dtype: Any) -> 
     options = {"indices": np.arange(4), **BAGS[bags]}
     table, ids = values((9, 3), dtype), options.pop("indices")
     storage, offsets, out = plain_bag(core, table, ids, **options)
-    given = {"offsets": None, "lengths": None, "mode": "sum", "per_sample_weights": None,
-             "padding_idx": None, "include_last_offset": False}  # fmt: skip
-    call = _check.bag(table, ids, **{**given, **options})
+    read = {name: options.get(name) for name in ("offsets", "lengths", "per_sample_weights")}
+    rest = {"mode": "sum", "padding_idx": None, "include_last_offset": False} | options
+    call = _check.bag(
+        table, _check.bags(ids, **read), read["offsets"],
+        **{name: value for name, value in rest.items() if name not in read},
+    )  # fmt: skip
     assert storage == call.storage
     assert offsets.tolist() == call.offsets.tolist()
     # Of our own: another thread may write to the caller's once they are checked.

@@ -336,11 +336,20 @@ def vjp(indices: Any, **options: Any) -> None:
     er.embedding_bag_vjp(TABLE, indices, **options)
 
 
-def layer_of_bags(indices: Any, **options: Any) -> None:
-    er.EmbeddingBag.from_pretrained(TABLE, mode="sum")(indices, **options)
+def layer_of_bags(indices: Any, padding_idx: int | None = None, **options: Any) -> None:
+    options_of_layer: Any = {"mode": "sum", "padding_idx": padding_idx}
+    er.EmbeddingBag.from_pretrained(TABLE, **options_of_layer)(indices, **options)
 
 
-each_bag = pytest.mark.parametrize("call", [bag, vjp, layer_of_bags])
+def vjp_of_layer(indices: Any, padding_idx: int | None = None, **options: Any) -> None:
+    er.EmbeddingBag.from_pretrained(TABLE, padding_idx=padding_idx).vjp(indices, **options)
+
+
+def maxima(indices: Any, **options: Any) -> None:
+    er.embedding_bag_argmax(TABLE, indices, **options)
+
+
+each_bag = pytest.mark.parametrize("call", [bag, vjp, layer_of_bags, vjp_of_layer])
 
 
 @each_bag
@@ -353,8 +362,24 @@ def test_refused_bags(backend: str, call: Any) -> None:
     nested = "indices[1] must be one array, got sequences of unequal length: "
     refused(ValueError, nested + "join them, as numpy.concatenate does", call, [[1], [[2], [3, 4]]])
     refused(TypeError, "indices must be integers, got float64", call, [[1], [2.5, 1.0]])
-    with pytest.raises(IndexError, match=r"^index 5 at position 2 is out of range for weight"):
-        call([[1, 2], [5]])
+
+
+@pytest.mark.parametrize("call", [bag, vjp, layer_of_bags, vjp_of_layer, maxima])
+@pytest.mark.parametrize("padding_idx", [None, 1])
+@each_kind_of_ids
+def test_a_bad_index_is_named_by_its_bag_and_its_place(
+    backend: str, call: Any, kind: str, padding_idx: int | None
+) -> None:
+    for rows, place in (
+        ([[1, 2], [5]], (1, 0)),
+        ([[], [1, 5], [1], []], (1, 1)),
+        ([[1, 1, 1], [], [], [1, 1, -6], [9]], (3, 2)),
+        ([[1], [2], [7]], (2, 0)),
+    ):
+        bad = rows[place[0]][place[1]]
+        message = re.escape(f"index {bad} at position {place} is out of range for weight with 5")
+        with pytest.raises(IndexError, match=f"^{message}"):
+            call(OF_IDS[kind](rows), padding_idx=padding_idx)
 
 
 @each_bag

@@ -10,6 +10,7 @@ from embedrnn import _check
 from embedrnn._backend import current, plain_bag
 from embedrnn._bag_norms import Norms, is_normalised, normalised, through_norms
 from embedrnn._check.bag import Bag
+from embedrnn._check.sequences import Bags
 from embedrnn._docs import TABLE, documented
 from embedrnn._grouping import group
 from embedrnn._quiet import quiet
@@ -62,7 +63,8 @@ def embedding_bag(
     Raises
     ------
     IndexError
-        If an index is out of range; the message names its position, value and the valid range.
+        If an index is out of range; the message names its position, value and the valid range. The
+        position in sequences is that of the bag, and the place in it.
     TypeError
         If a dtype is another.
     ValueError
@@ -111,10 +113,8 @@ def embedding_bag(
             position = bad if kept is None else int(kept[bad])
             raise _check.index_error(given, position, "weight", len(table))
         return out
-    call = _call(
-        weight, indices, offsets, lengths, mode, per_sample_weights, padding_idx,
-        include_last_offset,
-    )  # fmt: skip
+    bags = _check.bags(ids, offsets, lengths, weights)
+    call = _call(weight, bags, offsets, mode, padding_idx, include_last_offset)
     if is_normalised(mode, per_sample_weights):
         return _forward(normalised(call, mode)[0], "sum")
     return _forward(call, mode)
@@ -163,7 +163,8 @@ def embedding_bag_argmax(
     array([[0, 1],
            [2, 2]])
     """
-    call = _call(weight, indices, offsets, lengths, "max", None, padding_idx, include_last_offset)
+    bags = _check.bags(indices, offsets, lengths)
+    call = _call(weight, bags, offsets, "max", padding_idx, include_last_offset)
     winners = np.empty(call.out.shape, np.int64)
     _forward(call, "max", winners)
     if call.kept is not None:
@@ -255,9 +256,9 @@ def embedding_bag_vjp(
     RowGrad(indices=array([0, 2]), values=array([[0.5, 0.5],
            [1.5, 1.5]]))
     """
+    bags = _check.bags(indices, offsets, lengths, per_sample_weights)
     output, sums = bag_vjp_in_sums(
-        weight, indices, offsets, lengths=lengths, mode=mode,
-        per_sample_weights=per_sample_weights, padding_idx=padding_idx,
+        weight, bags.copied(), offsets, mode=mode, padding_idx=padding_idx,
         include_last_offset=include_last_offset,
     )  # fmt: skip
 
@@ -274,28 +275,24 @@ def embedding_bag_vjp(
 
 def bag_vjp_in_sums(
     weight: npt.ArrayLike,
-    indices: npt.ArrayLike,
+    bags: Bags,
     offsets: npt.ArrayLike | None,
     *,
-    lengths: npt.ArrayLike | None,
     mode: str,
-    per_sample_weights: npt.ArrayLike | None,
     padding_idx: int | None,
     include_last_offset: bool,
 ) -> tuple[npt.NDArray[Any], Callable[[npt.ArrayLike], tuple[RowGrad, _Weights]]]:
-    """Do as `embedding_bag_vjp`, with the gradient of the table in what it is summed in."""
+    """Do as `embedding_bag_vjp`, with the gradient of the table in what it is summed in.
+
+    The bags are copies, which `backward` reads again.
+    """
     if isinstance(weight, QuantizedRows):
         raise TypeError("weight must be an array: QuantizedRows have no gradient")
-    ids, lengths, weights = _check.bags(indices, offsets, lengths, per_sample_weights)
-    call = _call(
-        weight, ids.copy(), offsets, lengths, mode,
-        None if weights is None else _check.own_copy("per_sample_weights", weights), padding_idx,
-        include_last_offset,
-    )  # fmt: skip
+    call = _call(weight, bags, offsets, mode, padding_idx, include_last_offset)
     _check.require_gradient(call)
     winners = np.empty(call.out.shape, np.int64) if mode == "max" else None
     norms = None
-    if is_normalised(mode, weights):
+    if is_normalised(mode, bags.weights):
         call, norms = normalised(call, mode)
         mode = "sum"
 
@@ -306,15 +303,15 @@ def bag_vjp_in_sums(
         else:
             grad = _max_grad(call, gradient, winners)
         grad = RowGrad(grad.indices, call.rows(grad.values))
-        return grad, None if weights is None else _weights_grad(call, gradient, norms)
+        return grad, None if bags.weights is None else _weights_grad(call, gradient, norms)
 
     return _forward(call, mode, winners), backward
 
 
-def _call(weight: npt.ArrayLike | QuantizedRows, *arguments: Any) -> Bag:
-    """Check the arguments of `embedding_bag`, those behind the table in its order."""
+def _call(weight: npt.ArrayLike | QuantizedRows, bags: Bags, *options: Any) -> Bag:
+    """Check the arguments of `embedding_bag`."""
     table = weight if isinstance(weight, QuantizedRows) else _check.as_array("weight", weight)
-    return _check.bag(table, *arguments)
+    return _check.bag(table, bags, *options)
 
 
 def _forward(call: Bag, mode: str, winners: _Positions | None = None) -> npt.NDArray[Any]:
@@ -372,7 +369,8 @@ def _fill(
 def _require_in_range(call: Bag, bad: int) -> None:
     """Raise the error of the item that a backend found out of range, if there is one."""
     if bad >= 0:
-        raise _check.index_error(call.given, call.position(bad), "weight", call.weight.shape[0])
+        position, n_rows = call.position(bad), call.weight.shape[0]
+        raise _check.index_error(call.given, position, "weight", n_rows, starts=call.starts)
 
 
 @quiet

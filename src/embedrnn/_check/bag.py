@@ -31,7 +31,7 @@ from embedrnn._check.ragged import (
     without_last,
 )
 from embedrnn._check.rows import Indices, Table
-from embedrnn._check.sequences import bags
+from embedrnn._check.sequences import Bags
 from embedrnn._storage import Storage
 
 BAG_MODES = ("sum", "mean", "sqrtn", "max")
@@ -43,7 +43,8 @@ class Bag(NamedTuple):
     `weight` may have rows that the kernels do not read as they are, and has one column where the
     caller's table is a vector: `tail` is the shape of a row of that. A `storage` of None is of
     integers. `given` are the caller's indices, and `kept` has the positions among them of what is
-    left, None if that is all of them.
+    left, None if that is all of them. `starts` says where their bags begin if they came as
+    sequences.
     """
 
     weight: Array
@@ -53,6 +54,7 @@ class Bag(NamedTuple):
     offsets: Offsets
     out: Array
     given: Indices
+    starts: Offsets | None = None
     per_sample_weights: Array | None = None
     kept: npt.NDArray[np.intp] | None = None
 
@@ -77,26 +79,23 @@ class Bag(NamedTuple):
 
 def bag(
     weight: Table,
-    indices: npt.ArrayLike,
+    bags: Bags,
     offsets: npt.ArrayLike | None,
-    lengths: npt.ArrayLike | None,
     mode: str,
-    per_sample_weights: npt.ArrayLike | None,
     padding_idx: int | None,
     include_last_offset: bool,
 ) -> Bag:
-    """Check the arguments of an embedding_bag."""
+    """Check the arguments of an embedding_bag, whose bags have been read."""
     choice("mode", mode, BAG_MODES)
     stored, storage, shape, dtype = _table(weight, mode)
-    given, lengths, per_sample_weights = bags(indices, offsets, lengths, per_sample_weights)
-    last = flag("include_last_offset", include_last_offset)
-    bounds = _bounds(given, offsets, lengths, last)
-    weights = _per_sample_weights(per_sample_weights, given, dtype, mode)
+    given, last = bags.indices, flag("include_last_offset", include_last_offset)
+    bounds = _bounds(given, offsets, bags.lengths, last)
+    weights = _per_sample_weights(bags.weights, given, dtype, mode)
     out = np.empty((bounds.size - 1, math.prod(shape[1:])), dtype)
     flat, kept = given.reshape(-1), None
     if padding_idx is not None:
         flat, bounds, weights, kept = without_padding(flat, bounds, weights, padding_idx, shape[0])
-    return Bag(stored, storage, shape[1:], flat, bounds, out, given, weights, kept)
+    return Bag(stored, storage, shape[1:], flat, bounds, out, given, bags.starts, weights, kept)
 
 
 def without_padding(

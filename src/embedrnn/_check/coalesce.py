@@ -9,7 +9,7 @@ from embedrnn._backend import current
 from embedrnn._check.array_like import Array
 from embedrnn._check.arrays import behaved, native, require_numbers, storage_of
 from embedrnn._check.options import require_addressable, size
-from embedrnn._check.rows import Indices, index_error, rows_and_updates
+from embedrnn._check.rows import Indices, at_position, index_error, rows_and_updates
 from embedrnn._storage import Storage
 
 # The greatest number of rows that the backends count to.
@@ -51,10 +51,10 @@ def _n_rows(rows: Indices, num_embeddings: int | None) -> int:
     if rows.size == 0:
         return 0
     if int(rows.min()) < 0:
-        position = int((rows < 0).ravel().argmax())
+        position = int((rows < 0).argmax())
         raise IndexError(
-            f"index {int(rows.ravel()[position])} at position {position} counts from the end of a "
-            "table of unknown size: give num_embeddings"
+            f"index {int(rows.ravel()[position])}{at_position(rows, position)} counts from the end "
+            "of a table of unknown size: give num_embeddings"
         )
     if int(rows.max()) >= _MOST_ROWS:
         raise index_error(rows, int((rows >= _MOST_ROWS).argmax()), "any table", _MOST_ROWS)

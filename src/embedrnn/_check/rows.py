@@ -21,6 +21,7 @@ from embedrnn._check.arrays import (
     storage_of,
 )
 from embedrnn._check.options import choice, shown
+from embedrnn._check.ragged import Offsets
 from embedrnn._modes import MODES
 from embedrnn._storage import Storage
 
@@ -167,18 +168,26 @@ def index_error(
     *,
     strict: bool = False,
     unit: str = "row",
+    starts: Offsets | None = None,
 ) -> IndexError:
-    """Return the error for the index at a flat position; a strict one may not be negative."""
-    value, at = int(indices.ravel()[position]), _at(indices, position)
+    """Return the error for the index at a flat position; a strict one may not be negative.
+
+    Sequences begin at `starts`, if the indices came as those.
+    """
+    value, at = int(indices.ravel()[position]), at_position(indices, position, starts)
     rows = f"{n_rows} {unit}" if n_rows == 1 else f"{n_rows} {unit}s"
     least = 0 if strict else -n_rows
     valid = f"expected {least} <= index < {n_rows}" if n_rows else "no index is valid"
     return IndexError(f"index {value}{at} is out of range for {table} with {rows}: {valid}")
 
 
-def _at(indices: Array, position: int) -> str:
+def at_position(indices: Array, position: int, starts: Offsets | None = None) -> str:
     """Return where the index at a flat position is, as a message says it."""
-    where = tuple(int(i) for i in np.unravel_index(position, indices.shape))
+    if starts is None:
+        where = tuple(int(i) for i in np.unravel_index(position, indices.shape))
+    else:  # in the last sequence that begins there or before: others that begin there are empty
+        number = int(starts.searchsorted(position, side="right")) - 1
+        where = (number, position - int(starts[number]))
     return f" at position {where[0] if len(where) == 1 else where}" if where else ""
 
 
@@ -189,12 +198,12 @@ def row_numbers(indices: npt.ArrayLike) -> Indices:
     return integer_indices(indices)
 
 
-def integer_indices(indices: npt.ArrayLike) -> Indices:
-    """Return integer indices, C-contiguous and in native order."""
+def integer_indices(indices: npt.ArrayLike, starts: Offsets | None = None) -> Indices:
+    """Return integer indices, C-contiguous and in native order; sequences begin at `starts`."""
     array = indices if type(indices) is np.ndarray else as_array("indices", indices)
     if array.dtype.kind not in "iu":
         if array.size or isinstance(indices, np.ndarray):
-            raise _not_integers(array)
+            raise _not_integers(array, starts)
         array = array.astype(np.intp)  # an empty list has no dtype of its own
     flags = array.flags
     if flags.c_contiguous and flags.aligned and array.dtype.isnative:
@@ -202,14 +211,14 @@ def integer_indices(indices: npt.ArrayLike) -> Indices:
     return np.array(array, native(array.dtype), order="C")
 
 
-def _not_integers(array: Array) -> Exception:
+def _not_integers(array: Array, starts: Offsets | None) -> Exception:
     """Return the error for indices of another dtype; integers of over 64 bits are objects."""
     if array.dtype.hasobject:
         for position, item in enumerate(array.flat):
             if isinstance(item, int) and not -(2**63) <= item < 2**64:
+                at = at_position(array, position, starts)
                 return IndexError(
-                    f"index {shown(item)}{_at(array, position)} is out of range: indices must fit "
-                    "64 bits"
+                    f"index {shown(item)}{at} is out of range: indices must fit 64 bits"
                 )
     return TypeError(f"indices must be integers, got {array.dtype}")
 

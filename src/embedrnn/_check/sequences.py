@@ -4,12 +4,12 @@ An array is what it was: padded, or ragged with offsets or lengths.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn._check.array_like import Array, as_array
+from embedrnn._check.array_like import Array, as_array, own_copy
 from embedrnn._check.arrow import from_arrow
 from embedrnn._check.ragged import Offsets, Ragged, absent_where, equal_rows
 from embedrnn._check.rows import Indices, integer_indices
@@ -17,8 +17,24 @@ from embedrnn._check.rows import Indices, integer_indices
 _A_LIST = "a list of sequences"
 
 
-# Indices and their weights as arrays, and between them the lengths: those that came, or the bags'.
-Bags = tuple[Indices, npt.ArrayLike | None, npt.ArrayLike | None]
+class Bags(NamedTuple):
+    """Indices and their weights as arrays, and the lengths: those that came, or the bags'.
+
+    `starts` says where each bag begins among the indices if they came as sequences, where an index
+    has a place in its bag; None if they came as an array, where it has one in that.
+    """
+
+    indices: Indices
+    lengths: npt.ArrayLike | None = None
+    weights: npt.ArrayLike | None = None
+    starts: Offsets | None = None
+
+    def copied(self) -> "Bags":
+        """Return the same with indices and weights that nobody else writes to."""
+        weights = self.weights
+        if weights is not None:
+            weights = own_copy("per_sample_weights", weights)
+        return self._replace(indices=self.indices.copy(), weights=weights)
 
 
 def sequences(
@@ -58,23 +74,24 @@ def bags(
     the same, whether their lengths happen to be equal or not.
     """
     if type(indices) is np.ndarray and per_sample_weights is None and indices.dtype.kind != "O":
-        return integer_indices(indices), lengths, None  # a short way for what is plain
+        return Bags(integer_indices(indices), lengths)  # a short way for what is plain
     rows = _rows("indices", indices)
     weights = (
         None if per_sample_weights is None else _rows("per_sample_weights", per_sample_weights)
     )
     if not isinstance(rows, Ragged) and not isinstance(weights, Ragged):
         # That an empty list has no dtype of its own is for integer_indices to say.
-        return integer_indices(rows if rows.size else indices), lengths, weights
+        return Bags(integer_indices(rows if rows.size else indices), lengths, weights)
     rows = _as_ragged("indices", rows, "per_sample_weights")
     absent_where(f"indices is {rows.source}", lengths, offsets)
-    flat = integer_indices(rows.values)
+    starts, counts = rows.offsets[:-1], np.diff(rows.offsets)
+    flat = integer_indices(rows.values, starts)
     if weights is None:
-        return flat, np.diff(rows.offsets), None
+        return Bags(flat, counts, None, starts)
     weights = _as_ragged("per_sample_weights", weights, "indices")
     if not np.array_equal(weights.offsets, rows.offsets):
         raise ValueError("per_sample_weights must have the lengths that the bags of indices have")
-    return flat, np.diff(rows.offsets), weights.values
+    return Bags(flat, counts, weights.values, starts)
 
 
 def joined(name: str, value: Any) -> Ragged:

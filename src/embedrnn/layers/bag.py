@@ -162,15 +162,11 @@ class EmbeddingBag(Table):
                [1.5, 1.5]], dtype=float32))
         """
         self._require_gradient()
-        ids, counts, weights = _check.bags(indices, offsets, lengths, per_sample_weights)
-        ids = ids.copy()  # which backward reads again
+        bags = _check.bags(indices, offsets, lengths, per_sample_weights).copied()
+        ids = bags.indices
         output, sums = self._looked_up(
-            ids,
-            lambda table: bag_vjp_in_sums(
-                table, ids, offsets, per_sample_weights=weights,
-                lengths=counts, **self._bag_options(),
-            ),
-        )  # fmt: skip
+            ids, lambda table: bag_vjp_in_sums(table, bags, offsets, **self._bag_options())
+        )
 
         def backward(grad_output: npt.ArrayLike) -> BagGrads:
             (grad, of_weights), flat = sums(grad_output), ids.reshape(-1)

@@ -159,7 +159,7 @@ class Table(Layer):
 
     def _renormalise(self, weights: Weights, indices: npt.ArrayLike, max_norm: float) -> bool:
         """Scale the rows of a greater norm down to it, each of them once."""
-        rows = group(_check.bags(indices)[0], self.num_embeddings, "weight").rows
+        rows = group(_check.bags(indices).indices, self.num_embeddings, "weight").rows
         over, values = _bounded(weights.parameters["weight"][rows], max_norm, self.norm_type)
         if len(values):
             weights.overwrite("weight", rows[over], values)
