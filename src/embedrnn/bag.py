@@ -77,7 +77,9 @@ def embedding_bag(
     The definition is that of `torch.nn.functional.embedding_bag` [1]_, but that bad offsets are
     refused and a NaN is the maximum wherever it stands in a bag, as in NumPy. The weighted mean and
     "sqrtn" are the combiners of `tf.nn.embedding_lookup_sparse` [2]_: weights are divided before
-    rows are summed. Items are summed in their order at any number of threads.
+    rows are summed. A mean without weights is the sum divided, as in `numpy.mean` and PyTorch: it
+    is infinite where the sum is too great for the dtype that sums are formed in, though the mean is
+    not. Items are summed in their order at any number of threads.
 
     References
     ----------
