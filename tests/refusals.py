@@ -263,9 +263,14 @@ def gather_rows() -> list[Row]:
         ("gather", {"axis": 2}, np.exceptions.AxisError, "axis must be in [-2, 2), got 2"),
         ("gather", {"out": [[0, 0, 0]] * 2}, TypeError, "out must be an ndarray, got list"),
         ("gather", {"out": zeros(2, 4)}, ValueError, "out must have shape (2, 3), got (2, 4)"),
-        ("gather", {"out": zeros(2, 3, dtype="f8")}, TypeError,
-         "out must be float32, got float64"),
-        ("gather", {"out": read_only(zeros(2, 3))}, ValueError, "out is read-only"),
+        ("gather", {"out": masked(zeros(2, 3))}, TypeError, "out must be an array without a mask"),
+        *(("gather", {"out": zeros(2, 3, dtype=dtype)}, TypeError,
+           f"out must be float32, float16 or bfloat16, got {dtype}")
+          for dtype in ("float64", ">f2", ">f4", "int16")),
+        ("gather", {"out": zeros(2, 4, dtype="f2")}, ValueError,
+         "out must have shape (2, 3), got (2, 4)"),
+        *(("gather", {"out": read_only(zeros(2, 3, dtype=dtype))}, ValueError, "out is read-only")
+          for dtype in ("f4", "f2")),
     ]  # fmt: skip
     quantized = {"weight": er.quantize_rows(zeros(5, 3))}
     return [(call, changes | quantized, error, words) for call, changes, error, words in rows]

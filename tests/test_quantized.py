@@ -283,11 +283,90 @@ def test_gather_into_out(backend: str) -> None:
         if out.dtype.isnative:
             assert er.gather(quantized, [3, 1], out=out) is out
             assert_same_bits(out, wanted)
-    with pytest.raises(TypeError, match=r"^out must be float32, got float64$"):
-        er.gather(quantized, [0], out=np.zeros((1, 6)))
+    for dtype in ("float64", ">f2", "int16", "uint16"):
+        words = f"^out must be float32, float16 or bfloat16, got {dtype}$"
+        with pytest.raises(TypeError, match=words):
+            er.gather(quantized, [0], out=np.zeros((1, 6), dtype))
     out = np.full((2, 6), 7, "f4")
     with pytest.raises(IndexError, match=r"^index 5 at position 1 is out of range for weight"):
         er.gather(quantized, [0, 5], out=out)
+    assert (out == 7).all()
+
+
+each_half = pytest.mark.parametrize("half", HALVES, ids=str)
+
+
+@each_half
+@pytest.mark.parametrize("width", [0, *WIDTHS, 256, 257, 600])
+def test_gather_as_halves(backend: str, width: int, half: Any) -> None:
+    quantized = er.quantize_rows(table(9, width) * np.logspace(-9, 9, 9, dtype="f4")[:, None])
+    for ids in (
+        np.array([[0, 8, -1], [3, 3, -9]]),
+        np.arange(9) % 3,
+        np.array(5),
+        np.zeros(0, int),
+    ):
+        out = np.full((*ids.shape, width), 7, half)
+        assert er.gather(quantized, ids, out=out) is out
+        with np.errstate(over="ignore"):
+            assert_same_bits(out, er.gather(quantized, ids).astype(half))
+
+
+def test_halves_by_hand(backend: str) -> None:
+    codes = np.array([[-1, 0, 1, 2, 3, 4, 5]] * 5, np.int8)
+    scale = np.array([2.0**-11, 2.0**-8, 2.0**-25, 16, np.inf], np.float32)
+    offset = np.array([1, 1, 0, 65504, 0], np.float32)
+    quantized = er.QuantizedRows.from_arrays(codes, scale, offset)
+    out = np.empty((5, 7), np.float16)
+    er.gather(quantized, np.arange(5), out=out)
+    # To the nearest, of two as near to the even one.
+    assert ((out[0] - 1) * 2**10).tolist() == [-0.5, 0, 0, 1, 2, 2, 2]
+    assert (out[2].astype("f8") * 2**24).tolist() == [0, 0, 0, 1, 2, 2, 2]
+    assert out[3].tolist() == [65472, 65504, *[np.inf] * 5]
+    assert np.signbit(out[2, 0])
+    np.testing.assert_array_equal(out[4], [-np.inf, np.nan, *[np.inf] * 5])
+    brief = np.empty((5, 7), HALVES[1])
+    er.gather(quantized, np.arange(5), out=brief)
+    assert ((brief[1].astype("f8") - 1) * 2**7).tolist() == [-0.5, 0, 0, 1, 2, 2, 2]
+    assert brief[3].astype("f8").tolist() == [65536] * 7
+    np.testing.assert_array_equal(brief[4].astype("f4"), [-np.inf, np.nan, *[np.inf] * 5])
+
+
+@each_half
+def test_halves_are_rounded_once(backend: str, half: Any) -> None:
+    rng = np.random.default_rng(0)
+    shape = 999, 33
+    quantized = er.QuantizedRows.from_arrays(
+        rng.integers(-128, 128, shape, np.int8),
+        np.ldexp(rng.standard_normal(999), rng.integers(-30, 12, 999)).astype("f4"),
+        np.ldexp(rng.standard_normal(999), rng.integers(-30, 16, 999)).astype("f4"),
+    )
+    out = np.empty(shape, half)
+    er.gather(quantized, np.arange(999), out=out)
+    with np.errstate(over="ignore"):
+        assert_same_bits(out, quantized.dequantize().astype(half))
+
+
+@each_half
+def test_halves_go_where_they_are_told(backend: str, half: Any) -> None:
+    quantized = er.quantize_rows(table(5, 6))
+    wanted = er.gather(quantized, [3, 1]).astype(half)
+    for layout in WRITEABLE_LAYOUTS.values():
+        out = layout(np.zeros((2, 6), half))
+        if out.dtype.isnative:
+            assert er.gather(quantized, [3, 1], out=out) is out
+            assert_same_bits(out, wanted)
+    # Over the table itself, and over the indices.
+    rows = quantized.rows.copy()
+    out = rows.reshape(-1)[:24].view(half).reshape(2, 6)
+    assert_same_bits(er.gather(er.QuantizedRows(rows), [3, 1], out=out), wanted)
+    ids = np.array([3, 1, 0])
+    out = ids.view(half).reshape(2, 6)
+    assert_same_bits(er.gather(quantized, ids[:2], out=out), wanted)
+    out = np.full((2, 6), 7, half)
+    for ids in ([0, 5], [0, -6]):
+        with pytest.raises(IndexError, match=r"at position 1 is out of range for weight"):
+            er.gather(quantized, ids, out=out)
     assert (out == 7).all()
 
 
@@ -316,9 +395,10 @@ def test_stays_inside_its_arrays(backend: str, before: bool) -> None:
     for width in range(131):
         quantized = er.quantize_rows(table(4, width))
         moved = er.QuantizedRows(guarded(quantized.rows, before=before))
-        out = guarded(np.zeros((3, width), "f4"), before=before)
-        er.gather(moved, guarded(np.array([3, 0, 3]), before=before), out=out)
-        assert_same_bits(out, quantized.dequantize()[[3, 0, 3]])
+        for dtype in ("f4", *HALVES):
+            out = guarded(np.zeros((3, width), dtype), before=before)
+            er.gather(moved, guarded(np.array([3, 0, 3]), before=before), out=out)
+            assert_same_bits(out, quantized.dequantize()[[3, 0, 3]].astype(dtype))
 
 
 def test_pickles() -> None:

@@ -2,9 +2,6 @@
 // goes. None stands for a call that embedrnn._check has to look at.
 #include "bindings/plain.h"
 
-#include <atomic>
-#include <string>
-
 #include "bindings/module.h"
 #include "bindings/storage.h"
 #include "ops/bag.h"
@@ -110,22 +107,12 @@ std::optional<py::array> plain_bounds(const py::array& ids, const Bounds& given)
   return *bounds;
 }
 
-bool is_bfloat16(const py::dtype& dtype) {
-  static std::atomic<int> number{-1};  // which NumPy gives the dtype when ml_dtypes makes it known
-  if (dtype.num() == number.load()) return true;
-  if (dtype.kind() != 'V' || dtype.itemsize() != 2 || dtype.has_fields()) return false;
-  if (dtype.attr("name").cast<std::string>() != "bfloat16") return false;
-  number.store(dtype.num());
-  return true;
-}
-
 // The storage of numbers that are summed, as embedrnn._storage names it.
 const char* plain_storage(const py::array& numbers) {
   if (holds<float>(numbers)) return "float32";
   if (holds<double>(numbers)) return "float64";
-  const py::dtype dtype = numbers.dtype();
-  if (dtype.kind() == 'f' && dtype.itemsize() == 2) return "float16";
-  return is_bfloat16(dtype) ? "bfloat16" : nullptr;
+  if (is_float16(numbers.dtype())) return "float16";
+  return is_bfloat16(numbers.dtype()) ? "bfloat16" : nullptr;
 }
 
 // Whether there are no weights, or one for each index in what sums are formed in.

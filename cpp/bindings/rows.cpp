@@ -15,6 +15,14 @@ IndexMode index_mode(const py::str& name) {
   return IndexMode::kClip;
 }
 
+// What comes of int8 rows in an output of this dtype.
+ops::Rows int8_rows_as(const py::dtype& dtype) {
+  if (is_float16(dtype)) return ops::Rows::kInt8AsFloat16;
+  if (is_bfloat16(dtype)) return ops::Rows::kInt8AsBFloat16;
+  require(dtype.num() == py::dtype::of<float>().num(), "out", "be float32, float16 or bfloat16");
+  return ops::Rows::kInt8AsFloat;
+}
+
 // Any dtype but int8 rows is copied as it is.
 std::ptrdiff_t gather(const py::array& weight,
                       const std::optional<py::str>& storage,
@@ -25,8 +33,8 @@ std::ptrdiff_t gather(const py::array& weight,
   const bool int8_rows = storage && is_word(*storage, kInt8Storage);
   const RowLayout from = row_layout(weight, 1, "weight");
   const RowLayout to = row_layout(out, indices.ndim(), "out");
-  const py::dtype dtype = int8_rows ? py::dtype::of<float>() : weight.dtype();
-  require(out.dtype().num() == dtype.num() && out.itemsize() == dtype.itemsize(),
+  const auto rows = int8_rows ? int8_rows_as(out.dtype()) : ops::Rows::kAsStored;
+  require(int8_rows || (same_dtype(out, weight) && out.itemsize() == weight.itemsize()),
           "out",
           "have the dtype of what weight stores");
   require(to.cols == (int8_rows ? from.cols - kInt8RowHeader : from.cols) &&
@@ -45,7 +53,7 @@ std::ptrdiff_t gather(const py::array& weight,
                              .itemsize = out.itemsize(),
                              .table_row_stride = from.row_stride,
                              .table_col_stride = from.col_stride,
-                             .int8_rows = int8_rows,
+                             .rows = rows,
                              .indices = index_view(indices),
                              .mode = index_mode(mode),
                              .out = static_cast<char*>(out.mutable_data()),

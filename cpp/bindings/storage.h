@@ -1,11 +1,28 @@
 // How tables store numbers, by the names that embedrnn._storage has for them.
 #pragma once
 
+#include <atomic>
+#include <string>
+
 #include "bindings/arrays.h"
 
 namespace embedrnn::bindings {
 
 inline constexpr const char* kInt8Storage = "int8";
+
+// Whether this is the bfloat16 of ml_dtypes.
+inline bool is_bfloat16(const py::dtype& dtype) {
+  static std::atomic<int> number{-1};  // which NumPy gives the dtype when ml_dtypes makes it known
+  if (dtype.num() == number.load()) return true;
+  if (dtype.kind() != 'V' || dtype.itemsize() != 2 || dtype.has_fields()) return false;
+  if (dtype.attr("name").cast<std::string>() != "bfloat16") return false;
+  number.store(dtype.num());
+  return true;
+}
+
+inline bool is_float16(const py::dtype& dtype) {
+  return dtype.kind() == 'f' && dtype.itemsize() == 2;
+}
 
 // Calls run(S{}) for the type that a table of this storage consists of. The array may have any
 // dtype of that size: NumPy itself does not know bfloat16, and int8 rows are bytes.

@@ -194,11 +194,28 @@ void gather(const GatherBlock& g) noexcept {
   whole_rows ? gather_contiguous(g) : gather_apart(g);
 }
 
-// Rows of int8, which come as float.
+// Puts so many numbers of a row of int8 where they are wanted.
+EMBEDRNN_INLINE void put_columns(const RowReader<Int8Row>& row, std::ptrdiff_t cols, float* out) {
+  row.columns(0, cols, out);
+}
+
+// Halves are rounded from a buffer, which stays in L1.
+template <class Half>
+EMBEDRNN_INLINE void put_columns(const RowReader<Int8Row>& row, std::ptrdiff_t cols, Half* out) {
+  constexpr std::ptrdiff_t kColumns = 256;
+  alignas(EMBEDRNN_VECTOR_BYTES) float buffer[kColumns];
+  for (std::ptrdiff_t first = 0; first < cols; first += kColumns) {
+    const std::ptrdiff_t n = cols - first < kColumns ? cols - first : kColumns;
+    write_columns(row.columns(first, n, buffer), n, out + first);
+  }
+}
+
+// Rows of int8, which come as numbers of O.
+template <class O>
 void gather_int8(const GatherBlock& block) noexcept {
   const GatherBlock g = block;  // a copy that no store can change
   gather_rows(g, RowReader<Int8Row>::bytes(g.cols), [=](char* to, const char* from) {
-    RowReader<Int8Row>(from, 0).columns(0, g.cols, reinterpret_cast<float*>(to));
+    put_columns(RowReader<Int8Row>(from, 0), g.cols, reinterpret_cast<O*>(to));
   });
 }
 

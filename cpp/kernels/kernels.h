@@ -267,7 +267,10 @@ struct RowKernels {
   FindBadIndex find_bad[kIndexTypes];
   ResolveIndices resolve[kIndexTypes];
   void (*gather)(const GatherBlock&) noexcept;
-  void (*gather_int8)(const GatherBlock&) noexcept;  // rows of int8, as float
+  // Rows of int8, as float and as halves, to which that is rounded.
+  void (*gather_int8)(const GatherBlock&) noexcept;
+  void (*gather_int8_f16)(const GatherBlock&) noexcept;
+  void (*gather_int8_bf16)(const GatherBlock&) noexcept;
   void (*scatter_add_f32)(const ScatterAddBlock<float, float>&) noexcept;
   void (*scatter_add_f32_f64)(const ScatterAddBlock<float, double>&) noexcept;
   void (*scatter_add_f64)(const ScatterAddBlock<double, double>&) noexcept;

@@ -9,20 +9,37 @@
 
 namespace embedrnn::ops {
 
+namespace {
+
+auto kernel_of(const kernels::RowKernels& kernels, Rows rows) {
+  switch (rows) {
+  case Rows::kInt8AsFloat:
+    return kernels.gather_int8;
+  case Rows::kInt8AsFloat16:
+    return kernels.gather_int8_f16;
+  case Rows::kInt8AsBFloat16:
+    return kernels.gather_int8_bf16;
+  case Rows::kAsStored:
+    break;
+  }
+  return kernels.gather;
+}
+
+}  // namespace
+
 std::ptrdiff_t gather(const GatherArgs& args) {
   const Resolver resolve(args.indices, args.n_rows, args.mode);
   if (args.old_out) {  // stays as it is if an index is out of range
     const std::ptrdiff_t bad = resolve.first_bad();
     if (bad != kAllInRange) return bad;
   }
-  const kernels::RowKernels& kernels = resolve.kernels();
-  const auto kernel = args.int8_rows ? kernels.gather_int8 : kernels.gather;
+  const auto kernel = kernel_of(resolve.kernels(), args.rows);
+  const bool int8_rows = args.rows != Rows::kAsStored;
   const std::ptrdiff_t n = args.indices.n, row_bytes = args.cols * args.itemsize;
-  const std::ptrdiff_t table_row_bytes = args.int8_rows ? kInt8RowHeader + args.cols : row_bytes;
-  // Rows of floats made of int8 take more of L1 than they are fetched for.
+  const std::ptrdiff_t table_row_bytes = int8_rows ? kInt8RowHeader + args.cols : row_bytes;
+  // Rows of numbers made of int8 take more of L1 than they are fetched for.
   const std::ptrdiff_t bytes_ahead =
-      args.int8_rows ? 2 * kBytesAhead * table_row_bytes / (table_row_bytes + row_bytes)
-                     : kBytesAhead;
+      int8_rows ? 2 * kBytesAhead * table_row_bytes / (table_row_bytes + row_bytes) : kBytesAhead;
   const std::ptrdiff_t step = rows_a_chunk(n, row_bytes, runtime::num_threads());
   const kernels::GatherBlock all{
       .table = args.table,

@@ -1,9 +1,14 @@
 // Rows of a table: numpy.take along axis 0.
 #pragma once
 
+#include <cstdint>
+
 #include "ops/resolve.h"
 
 namespace embedrnn::ops {
+
+// What becomes of a row: its bytes are moved, whatever they mean, or int8 rows come as numbers.
+enum class Rows : std::uint8_t { kAsStored, kInt8AsFloat, kInt8AsFloat16, kInt8AsBFloat16 };
 
 // Rows of `cols` elements. Strides in bytes.
 struct GatherArgs {
@@ -11,9 +16,7 @@ struct GatherArgs {
   std::ptrdiff_t n_rows = 0, cols = 0;
   std::ptrdiff_t itemsize = 0;  // of an element of `out`
   std::ptrdiff_t table_row_stride = 0, table_col_stride = 0;
-  // Whether the table has rows of int8, which come as float32. Otherwise bytes are moved, whatever
-  // they mean.
-  bool int8_rows = false;
+  Rows rows = Rows::kAsStored;
   IndexView indices;
   IndexMode mode = IndexMode::kRaise;
   char* out = nullptr;  // (n, cols), apart from the table and the indices

@@ -271,8 +271,9 @@ def quantize_rows(weight: npt.ArrayLike, dtype: Literal["int8"] = "int8") -> Qua
     The scale of a row is (greatest - least) / 255, and its codes run from -128 at the least to 127;
     at the ends of float32 it is (greatest - least) / 254, lest an element come back infinite.
     An element comes back within ``scale / 2 + 2**-22 * m``, where m is the greatest magnitude of
-    its row; a row of equal elements comes back exactly if they fit float32. This is the row-wise
-    scheme of FBGEMM [1]_, with signed codes and the header in front.
+    its row; a row of equal elements comes back exactly if they fit float32. `gather` rounds what
+    comes back to halves if its `out` has those. This is the row-wise scheme of FBGEMM [1]_, with
+    signed codes and the header in front.
 
     References
     ----------

@@ -30,7 +30,8 @@ def gather(
     ----------
     weight : array_like, shape (V, ...), any dtype, or QuantizedRows
         The table, a `numpy.memmap` included, of which only the rows asked for are read. Arrays of
-        objects are gathered by NumPy. The int8 rows of `quantize_rows` come as float32.
+        objects are gathered by NumPy. The int8 rows of `quantize_rows` come as float32, or as
+        halves where `out` has those.
     indices : array_like of any integer dtype, shape (...)
         Rows to copy. Negative ones count from the end.
     axis : int or None
@@ -39,7 +40,8 @@ def gather(
         have rows only.
     out : ndarray of the shape that is returned, dtype of `weight`, optional
         Where to put the rows. It stays untouched if an index is out of range, and may overlap
-        the inputs, as if they had been copied before.
+        the inputs, as if they had been copied before. For `QuantizedRows` it is float32, float16 or
+        bfloat16 (of ml_dtypes): to halves the float32 values are rounded, ties to even.
     mode : {"raise", "wrap", "clip", "strict"}
         What to do with an index outside [-V, V): raise; take it modulo V; take the nearest row
         (then negative indices mean row 0). "strict" raises for an index outside [0, V): it refuses

@@ -18,6 +18,7 @@ from embedrnn._check.arrays import (
     is_number,
     native,
     require_output,
+    require_shape,
     storage_of,
 )
 from embedrnn._check.options import choice, shown
@@ -86,14 +87,14 @@ def gather(weight: Table, indices: npt.ArrayLike, out: Array | None, mode: str) 
     if out is None:
         fresh = np.empty(shape, dtype)
         return Gather(stored, storage, rows, mode, fresh, fresh)
-    require_output("out", out, shape, dtype)
+    _require_rows(out, shape, storage, dtype)
     if np.may_share_memory(stored, out) or np.may_share_memory(rows, out):
         plain = False
     elif storage is None:
         plain = out.flags.c_contiguous or (rows.ndim == 1 and out.ndim <= 2)
     else:
         plain = out.flags.c_contiguous and out.flags.aligned
-    return Gather(stored, storage, rows, mode, out, out if plain else np.empty(shape, dtype))
+    return Gather(stored, storage, rows, mode, out, out if plain else np.empty(shape, out.dtype))
 
 
 def _table(
@@ -110,6 +111,18 @@ def _table(
     if not has_rows(weight) and not few_rows(count, weight):
         weight = np.ascontiguousarray(weight)
     return weight, None, weight.shape[1:], weight.dtype
+
+
+def _require_rows(
+    out: Array, shape: tuple[int, ...], storage: Storage | None, dtype: np.dtype[Any]
+) -> None:
+    """Check where rows are to go; those of int8 may be rounded to halves there."""
+    if storage is None:
+        return require_output("out", out, shape, dtype)
+    require_output("out", out, None, None)
+    if out.dtype != dtype and not (is_half(out.dtype) and out.dtype.isnative):
+        raise TypeError(f"out must be {dtype}, float16 or bfloat16, got {out.dtype}")
+    return require_shape("out", out, shape)
 
 
 def scatter_add(target: Array, indices: npt.ArrayLike, updates: npt.ArrayLike) -> ScatterAdd:

@@ -85,8 +85,8 @@ class Embedding(Table):
         ----------
         indices : array_like of any integer dtype, shape (...)
             Negative ones count from the end.
-        out : ndarray, shape ``indices.shape + (D,)``, dtype of the layer, float32 of int8, optional
-            Where to put the rows.
+        out : ndarray, shape ``indices.shape + (D,)``, dtype of the layer, optional
+            Where to put the rows; float32, float16 or bfloat16 for those of int8.
 
         Returns
         -------
