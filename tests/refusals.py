@@ -77,9 +77,9 @@ def parameters_of(layer: Any) -> dict[str, np.ndarray]:
     return {name: array.copy() for name, array in layer.state_dict().items()}
 
 
-def bounded(name: str) -> Any:
+def bounded(name: str, **others: Any) -> Any:
     """Return a layer that scales rows down: a look-up that is refused must not have done so."""
-    options = {"mode": "sum"} if name == "EmbeddingBag" else {}
+    options = others | ({"mode": "sum"} if name == "EmbeddingBag" else {})
     return getattr(er, name).from_pretrained(values((5, 3), "f4"), max_norm=0.1, **options)
 
 
@@ -343,6 +343,32 @@ def coalesce_rows() -> list[Row]:
          "num_embeddings must be 0 or more, got -1"),
         ("RowGrad.to_dense", {"self": er.RowGrad(np.array([7]), zeros(1, 2))}, IndexError,
          "index 7 at position 0 is out of range for a table with 3 rows"),
+    ]  # fmt: skip
+
+
+def strict_rows() -> list[Row]:
+    """What is refused of negative indices where they do not count from the end."""
+    bags = ["embedding_bag", "embedding_bag_argmax", "embedding_bag_vjp"]
+    calls: list[tuple[str, str, Arguments]] = [
+        ("scatter_add", "target", {"strict": True, "updates": np.float32(1)}),
+        ("coalesce", "a table", {"strict": True, "updates": zeros(3, 2)}),
+        *((call, "weight", {"strict": True}) for call in bags),
+        *((f"{name}.{method}", "weight", {"self": bounded(name, strict=True)})
+          for name in ("Embedding", "EmbeddingBag") for method in ("__call__", "vjp")),
+    ]  # fmt: skip
+    valid = "with 5 rows: expected 0 <= index < 5"
+    no_offsets: Arguments = {"strict": True, "offsets": None}
+    return [
+        *((call, {"indices": indices} | strict, IndexError,
+           f"index {indices[2]} at position 2 is out of range for {table} {valid}")
+          for call, table, strict in calls for indices in ([0, 1, -1], [4, 0, 5], [4, 0, -5])),
+        *((call, {"indices": [[0], [], [1, -2]]} | no_offsets, IndexError,
+           f"index -2 at position (2, 1) is out of range for weight {valid}") for call in bags),
+        *((call, {"indices": [0, -1, 4], "padding_idx": -1, "strict": True}, IndexError,
+           f"index -1 at position 1 is out of range for weight {valid}") for call in bags),
+        *((call, {"strict": value}, TypeError, f"strict must be True or False, got {value!r}")
+          for call in ("scatter_add", "coalesce", *bags, "Embedding", "EmbeddingBag")
+          for value in ("yes", None, 2)),
     ]  # fmt: skip
 
 
@@ -1018,6 +1044,7 @@ ROWS: list[Row] = [
     *gather_rows(),
     *axis_rows(),
     *coalesce_rows(),
+    *strict_rows(),
     *bag_function_rows("embedding_bag"),
     *(
         row

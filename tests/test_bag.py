@@ -424,6 +424,27 @@ def test_many_items_of_a_table(backend: str, layout: str, mode: Any) -> None:
         )
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f2", "i4", "int8"])
+@pytest.mark.parametrize("padding_idx", [None, 3, -1])
+def test_strict_bags_of_good_indices(backend: str, dtype: str, padding_idx: int | None) -> None:
+    weight: Any = values((5, 3), "f4")
+    weight = er.quantize_rows(weight) if dtype == "int8" else weight.astype(dtype)
+    of_floats = dtype != "i4"
+    for ids, bags in (
+        (np.array([4, 0, 3, 3], np.uint8), {"offsets": [0, 1]}),
+        ([[4, 0], [3, 3]], {}),
+        ([[4], [], [0, 3, 3]], {}),
+    ):
+        options: Any = {"padding_idx": padding_idx} | bags
+        strict, usual = options | {"strict": True}, options
+        for mode in ("sum", "mean", "max") if of_floats else ("sum",):
+            got = er.embedding_bag(weight, ids, mode=mode, **strict)
+            assert_same_bits(got, er.embedding_bag(weight, ids, mode=mode, **usual))
+        if of_floats:
+            got = er.embedding_bag_argmax(weight, ids, **strict)
+            assert_same_bits(got, er.embedding_bag_argmax(weight, ids, **usual))
+
+
 # --- gradients ---------------------------------------------------------------------------------
 
 

@@ -127,6 +127,18 @@ def test_pickles() -> None:
     assert again.values.tolist() == [[2, 2, 2]]
 
 
+@pytest.mark.parametrize("index_dtype", INT_DTYPES)
+@pytest.mark.parametrize("num_embeddings", [None, 9])
+def test_strict_coalesce_of_good_indices(
+    backend: str, index_dtype: str, num_embeddings: int | None
+) -> None:
+    ids, updates = np.array([[7, 2], [7, 0]], index_dtype), values((2, 2, 3), "f4")
+    strict = er.coalesce(ids, updates, num_embeddings=num_embeddings, strict=True)
+    expected = er.coalesce(ids, updates, num_embeddings=num_embeddings)
+    assert_same_bits(strict.indices, expected.indices)
+    assert_same_bits(strict.values, expected.values)
+
+
 # --- a gradient ----------------------------------------------------------------------------------
 
 

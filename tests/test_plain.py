@@ -45,7 +45,7 @@ def scatter_add(core: Any, updates: Any, indices: Any) -> bool:
     target = np.ones((9, *np.shape(updates)[1:]), np.asarray(updates).dtype)
     if not core.plain_scatter_add(target, indices, updates):
         return False
-    call = _check.scatter_add(target, indices, updates)
+    call = _check.scatter_add(target, indices, updates, False)
     assert call.indices is indices
     return np.shares_memory(call.updates, updates) and same(updates, call.updates)
 
@@ -54,7 +54,7 @@ def coalesce(core: Any, updates: Any, indices: Any) -> bool:
     storage = core.plain_coalesce(indices, updates, 9)
     if storage is None:
         return False
-    call = _check.coalesce(indices, updates, 9)
+    call = _check.coalesce(indices, updates, 9, False)
     assert call.updates is updates
     return call.indices is indices and call.storage == storage
 
@@ -70,7 +70,7 @@ def embedding_bag(core: Any, weight: Any, indices: Any) -> bool:
     if plain is None:
         return False
     storage, offsets, out = plain
-    call = _check.bag(weight, _check.bags(indices), np.array([0, 4]), "mean", None, False)
+    call = _check.bag(weight, _check.bags(indices), np.array([0, 4]), "mean", None, False, False)
     assert call.weight is weight
     assert call.storage == storage
     assert offsets.tolist() == call.offsets.tolist()
@@ -190,7 +190,8 @@ def test_plain_bags_are_those_of_the_check(core: Any, bags: str, dtype: Any) -> 
     table, ids = values((9, 3), dtype), options.pop("indices")
     storage, offsets, out = plain_bag(core, table, ids, **options)
     read = {name: options.get(name) for name in ("offsets", "lengths", "per_sample_weights")}
-    rest = {"mode": "sum", "padding_idx": None, "include_last_offset": False} | options
+    rest = {"mode": "sum", "padding_idx": None, "include_last_offset": False, "strict": False}
+    rest |= options
     call = _check.bag(
         table, _check.bags(ids, **read), read["offsets"],
         **{name: value for name, value in rest.items() if name not in read},

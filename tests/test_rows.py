@@ -477,6 +477,16 @@ def test_special_values_flow(backend: str, dtype: Any) -> None:
     assert_same_bits(first[known], expected[known])
 
 
+@pytest.mark.parametrize("index_dtype", INT_DTYPES)
+@pytest.mark.parametrize("dtype", ["f4", "i2", *HALVES, "c8"], ids=str)
+def test_strict_scatter_add_of_good_indices(backend: str, dtype: Any, index_dtype: str) -> None:
+    ids, updates = np.array([[4, 0], [3, 3]], index_dtype), values((2, 2, 3), "f4").astype(dtype)
+    expected = er.scatter_add(np.ones((5, 3), dtype), ids, updates)
+    target = np.ones((5, 3), dtype)
+    assert er.scatter_add(target, ids, updates, strict=True) is target
+    assert_same_bits(target, expected)
+
+
 # --- scatter_add: memory -----------------------------------------------------------------------
 
 

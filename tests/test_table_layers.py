@@ -368,6 +368,26 @@ def test_a_table_replaced_during_a_look_up_gets_no_old_row(
     assert_same_bits(layer.weight, new)
 
 
+# --- negative indices ----------------------------------------------------------------------------
+
+
+@both_layers
+@pytest.mark.parametrize("max_norm", [None, 0.5])
+def test_a_strict_layer(backend: str, name: str, max_norm: float | None) -> None:
+    make = partial(getattr(er, name).from_pretrained, table(), max_norm=max_norm)
+    strict, usual, ids = make(strict=True), make(), IDS % V
+    assert_same_bits(strict(ids), usual(ids))
+    (output, backward), (expected, run) = strict.vjp(ids), usual.vjp(ids)
+    assert_same_bits(output, expected)
+    grads = [got if name == "Embedding" else got.weight for got in (backward(output), run(output))]
+    assert_grad(grads[0], grads[1])
+    message = r"^index -1 at position \(0, 2\) .*: expected 0 <= index < 11$"
+    for layer in (strict, strict.quantize(), copy.copy(strict), pickle.loads(pickle.dumps(strict))):
+        assert layer.strict
+        with pytest.raises(IndexError, match=message):
+            layer(IDS)
+
+
 # --- int8 rows ---------------------------------------------------------------------------------
 
 
@@ -672,6 +692,7 @@ def test_a_layer_from_anywhere_works_as_a_new_one(
         (er.EmbeddingBag(V, D), "EmbeddingBag(11, 5, mode='mean')"),
         (er.EmbeddingBag(V, D, mode="sum", scale_grad_by_freq=True, include_last_offset=True),
          "EmbeddingBag(11, 5, scale_grad_by_freq=True, mode='sum', include_last_offset=True)"),
+        (er.Embedding(V, D, strict=True), "Embedding(11, 5, strict=True)"),
     ],
 )  # fmt: skip
 def test_repr(layer: Any, text: str) -> None:

@@ -148,6 +148,10 @@ lengths : array_like of any integer dtype, shape (B,), optional
 include_last_offset : bool
     Whether `offsets`, of shape (B + 1,), ends with the number of indices.
 
+strict : bool
+    Refuse every index outside [0, V), as the mode "strict" of `gather` does: negative ones too,
+    such as a -1 that marks padding.
+
 num_embeddings : int
     Rows of the table, V.
 

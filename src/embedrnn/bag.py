@@ -34,6 +34,7 @@ def embedding_bag(
     per_sample_weights: npt.ArrayLike | None = None,
     padding_idx: int | None = None,
     include_last_offset: bool = False,
+    strict: bool = False,
 ) -> npt.NDArray[Any]:
     """Sum, average or maximise bags of rows of a table, without the rows in between.
 
@@ -53,7 +54,7 @@ def embedding_bag(
         `indices` are sequences: sequences of the same lengths.
     padding_idx : int, optional
         A row to leave out wherever it is named; it does not count in the mean.
-    {include_last_offset}
+    {include_last_offset, strict}
 
     Returns
     -------
@@ -102,7 +103,11 @@ def embedding_bag(
     ids: Any = indices
     given = ids
     weights: Any = per_sample_weights
-    plain = plain_bag(table, int8_rows, ids, offsets, lengths, mode, weights, include_last_offset)
+    plain = None
+    if strict is False:
+        plain = plain_bag(
+            table, int8_rows, ids, offsets, lengths, mode, weights, include_last_offset
+        )
     if plain is not None:
         storage, bounds, out = plain
         kept = None
@@ -116,7 +121,7 @@ def embedding_bag(
             raise _check.index_error(given, position, "weight", len(table))
         return out
     bags = _check.bags(ids, offsets, lengths, weights)
-    call = _call(weight, bags, offsets, mode, padding_idx, include_last_offset)
+    call = _call(weight, bags, offsets, mode, padding_idx, include_last_offset, strict)
     if is_normalised(mode, per_sample_weights):
         return _forward(normalised(call, mode)[0], "sum")
     return _forward(call, mode)
@@ -131,6 +136,7 @@ def embedding_bag_argmax(
     lengths: npt.ArrayLike | None = None,
     padding_idx: int | None = None,
     include_last_offset: bool = False,
+    strict: bool = False,
 ) -> _Positions:
     """Find which item of each bag has the maximum of each column.
 
@@ -141,7 +147,7 @@ def embedding_bag_argmax(
     {indices, offsets, lengths}
     padding_idx : int, optional
         A row to leave out wherever it is named.
-    {include_last_offset}
+    {include_last_offset, strict}
 
     Returns
     -------
@@ -166,7 +172,7 @@ def embedding_bag_argmax(
            [2, 2]])
     """
     bags = _check.bags(indices, offsets, lengths)
-    call = _call(weight, bags, offsets, "max", padding_idx, include_last_offset)
+    call = _call(weight, bags, offsets, "max", padding_idx, include_last_offset, strict)
     winners = np.empty(call.out.shape, np.int64)
     _forward(call, "max", winners)
     if call.kept is not None:
@@ -212,6 +218,7 @@ def embedding_bag_vjp(
     per_sample_weights: npt.ArrayLike | None = None,
     padding_idx: int | None = None,
     include_last_offset: bool = False,
+    strict: bool = False,
 ) -> tuple[npt.NDArray[Any], Callable[..., BagGrads]]:
     """Run `embedding_bag`, and return what it gives and its vector-Jacobian product.
 
@@ -221,7 +228,7 @@ def embedding_bag_vjp(
         Not QuantizedRows and not integers, which have no gradient. The gradient of
         `per_sample_weights` reads its rows again: with those, it must hold the same numbers until
         `backward` has been called.
-    indices, offsets, lengths, mode, per_sample_weights, padding_idx, include_last_offset
+    indices, offsets, lengths, mode, per_sample_weights, padding_idx, include_last_offset, strict
         As in `embedding_bag`. What `backward` needs of them is copied: they may change meanwhile.
 
     Returns
@@ -261,7 +268,7 @@ def embedding_bag_vjp(
     bags = _check.bags(indices, offsets, lengths, per_sample_weights)
     output, sums = bag_vjp_in_sums(
         weight, bags.copied(), offsets, mode=mode, padding_idx=padding_idx,
-        include_last_offset=include_last_offset,
+        include_last_offset=include_last_offset, strict=strict,
     )  # fmt: skip
 
     def backward(grad_output: npt.ArrayLike, *, into: npt.NDArray[Any] | None = None) -> BagGrads:
@@ -283,6 +290,7 @@ def bag_vjp_in_sums(
     mode: str,
     padding_idx: int | None,
     include_last_offset: bool,
+    strict: bool,
 ) -> tuple[npt.NDArray[Any], Callable[[npt.ArrayLike], tuple[RowGrad, _Weights]]]:
     """Do as `embedding_bag_vjp`, with the gradient of the table in what it is summed in.
 
@@ -290,7 +298,7 @@ def bag_vjp_in_sums(
     """
     if isinstance(weight, QuantizedRows):
         raise TypeError("weight must be an array: QuantizedRows have no gradient")
-    call = _call(weight, bags, offsets, mode, padding_idx, include_last_offset)
+    call = _call(weight, bags, offsets, mode, padding_idx, include_last_offset, strict)
     _check.require_gradient(call)
     winners = np.empty(call.out.shape, np.int64) if mode == "max" else None
     norms = None

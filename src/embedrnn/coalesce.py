@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from embedrnn import _check
 from embedrnn._backend import current, plain_coalesce
+from embedrnn._docs import TABLE, documented
 from embedrnn._grouping import group
 from embedrnn._quiet import quiet
 from embedrnn.rows import scatter_add
@@ -124,8 +125,13 @@ def rounded(grad: RowGrad, dtype: np.dtype[Any]) -> RowGrad:
     return RowGrad(grad.indices, grad.values.astype(dtype, copy=False))
 
 
+@documented(TABLE)
 def coalesce(
-    indices: npt.ArrayLike, updates: npt.ArrayLike, *, num_embeddings: int | None = None
+    indices: npt.ArrayLike,
+    updates: npt.ArrayLike,
+    *,
+    num_embeddings: int | None = None,
+    strict: bool = False,
 ) -> RowGrad:
     """Sum the updates of each row: the gradient of `gather`, without a table-sized array.
 
@@ -138,6 +144,7 @@ def coalesce(
     num_embeddings : int, optional
         The rows of the table. With it, negative indices count from the end, and indices out of
         range are refused; without it, negative ones are.
+    {strict}
 
     Returns
     -------
@@ -175,9 +182,9 @@ def coalesce(
     ids: Any = indices
     values: Any = updates
     n_rows: Any = num_embeddings
-    storage = plain_coalesce(ids, values, n_rows)
+    storage = plain_coalesce(ids, values, n_rows) if strict is False else None
     if storage is None:
-        ids, values, storage, n_rows = _check.coalesce(ids, values, n_rows)
+        ids, values, storage, n_rows = _check.coalesce(ids, values, n_rows, strict)
     if storage is None:
         return _summed_by_numpy(ids, values, n_rows)
     bad, rows, sums = current().coalesce(ids, values, storage, n_rows)

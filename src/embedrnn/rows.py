@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from embedrnn import _check
 from embedrnn._backend import current, module, plain_gather, plain_scatter_add
+from embedrnn._docs import TABLE, documented
 from embedrnn._grouping import Groups, group
 from embedrnn._quiet import quiet
 from embedrnn._storage import Storage
@@ -134,7 +135,10 @@ def _gather_along(
     return rows
 
 
-def scatter_add(target: _Array, indices: npt.ArrayLike, updates: npt.ArrayLike) -> _Array:
+@documented(TABLE)
+def scatter_add(
+    target: _Array, indices: npt.ArrayLike, updates: npt.ArrayLike, *, strict: bool = False
+) -> _Array:
     """Add to rows of a table in place: ``numpy.add.at(target, indices, updates)``.
 
     Parameters
@@ -146,6 +150,7 @@ def scatter_add(target: _Array, indices: npt.ArrayLike, updates: npt.ArrayLike) 
         times gets all its updates, in order.
     updates : array_like, broadcastable to ``indices.shape + target.shape[1:]``
         What to add. May overlap the target, as if it had been copied before.
+    {strict}
 
     Returns
     -------
@@ -180,8 +185,8 @@ def scatter_add(target: _Array, indices: npt.ArrayLike, updates: npt.ArrayLike) 
     """
     ids: Any = indices
     values: Any = updates
-    if not plain_scatter_add(target, ids, values):
-        call = _check.scatter_add(target, ids, values)
+    if strict is not False or not plain_scatter_add(target, ids, values):
+        call = _check.scatter_add(target, ids, values, strict)
         if call.where == "overlapping":
             return _add_to_overlapping(target, call)
         if call.where == "copy":

@@ -30,7 +30,7 @@ from embedrnn._check.ragged import (
     with_last,
     without_last,
 )
-from embedrnn._check.rows import Indices, Table
+from embedrnn._check.rows import Indices, Table, require_no_negative
 from embedrnn._check.sequences import Bags
 from embedrnn._storage import Storage
 
@@ -84,6 +84,7 @@ def bag(
     mode: str,
     padding_idx: int | None,
     include_last_offset: bool,
+    strict: bool,
 ) -> Bag:
     """Check the arguments of an embedding_bag, whose bags have been read."""
     choice("mode", mode, BAG_MODES)
@@ -91,6 +92,8 @@ def bag(
     given, last = bags.indices, flag("include_last_offset", include_last_offset)
     bounds = _bounds(given, offsets, bags.lengths, last)
     weights = _per_sample_weights(bags.weights, given, dtype, mode)
+    if flag("strict", strict):
+        require_no_negative(given, "weight", shape[0], bags.starts)
     out = np.empty((bounds.size - 1, math.prod(shape[1:])), dtype)
     flat, kept = given.reshape(-1), None
     if padding_idx is not None:

@@ -8,8 +8,14 @@ import numpy.typing as npt
 from embedrnn._backend import current
 from embedrnn._check.array_like import Array
 from embedrnn._check.arrays import behaved, native, require_numbers, storage_of
-from embedrnn._check.options import require_addressable, size
-from embedrnn._check.rows import Indices, at_position, index_error, rows_and_updates
+from embedrnn._check.options import flag, require_addressable, size
+from embedrnn._check.rows import (
+    Indices,
+    at_position,
+    index_error,
+    require_no_negative,
+    rows_and_updates,
+)
 from embedrnn._storage import Storage
 
 # The greatest number of rows that the backends count to.
@@ -29,9 +35,10 @@ class Coalesce(NamedTuple):
 
 
 def coalesce(
-    indices: npt.ArrayLike, updates: npt.ArrayLike, num_embeddings: int | None
+    indices: npt.ArrayLike, updates: npt.ArrayLike, num_embeddings: int | None, strict: bool
 ) -> Coalesce:
     """Check the arguments of a coalesce."""
+    refuse_negative = flag("strict", strict)
     rows, values = rows_and_updates(indices, updates)
     require_numbers("updates", values)
     if values.shape[: rows.ndim] != rows.shape:
@@ -41,7 +48,10 @@ def coalesce(
         )
     if not (behaved(values) and values.flags.c_contiguous):
         values = values.astype(native(values.dtype), order="C")
-    return Coalesce(rows, values, storage_of(values.dtype), _n_rows(rows, num_embeddings))
+    n_rows = _n_rows(rows, num_embeddings)
+    if refuse_negative:
+        require_no_negative(rows, "a table", n_rows)
+    return Coalesce(rows, values, storage_of(values.dtype), n_rows)
 
 
 def _n_rows(rows: Indices, num_embeddings: int | None) -> int:

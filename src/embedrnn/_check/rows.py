@@ -21,7 +21,7 @@ from embedrnn._check.arrays import (
     require_shape,
     storage_of,
 )
-from embedrnn._check.options import choice, shown
+from embedrnn._check.options import choice, flag, shown
 from embedrnn._check.ragged import Offsets
 from embedrnn._modes import MODES
 from embedrnn._storage import Storage
@@ -79,9 +79,7 @@ def gather(weight: Table, indices: npt.ArrayLike, out: Array | None, mode: str) 
     choice("mode", mode, MODES)
     stored, storage, width, dtype = _table(weight, rows.size)
     if mode == "strict":
-        bad = first_outside(rows, len(stored), mode)
-        if bad >= 0:
-            raise index_error(rows, bad, "weight", len(stored), strict=True)
+        require_no_negative(rows, "weight", len(stored))
         mode = "raise"
     shape = rows.shape + width
     if out is None:
@@ -125,14 +123,19 @@ def _require_rows(
     return require_shape("out", out, shape)
 
 
-def scatter_add(target: Array, indices: npt.ArrayLike, updates: npt.ArrayLike) -> ScatterAdd:
+def scatter_add(
+    target: Array, indices: npt.ArrayLike, updates: npt.ArrayLike, strict: bool
+) -> ScatterAdd:
     """Check the arguments of a scatter_add."""
+    refuse_negative = flag("strict", strict)
     rows, values = rows_and_updates(indices, updates)
     require_output("target", target, None, None)
     if values.dtype.kind == "c" and target.dtype.kind != "c":
         raise TypeError(f"updates must be real as target is, got {values.dtype}")
     if target.ndim == 0:
         raise ValueError("target must have at least one axis, got a scalar")
+    if refuse_negative:
+        require_no_negative(rows, "target", len(target))
     shape = rows.shape + target.shape[1:]
     overlaps = _overlaps_itself(target)
     sums = None if overlaps else _sums(target, values)
@@ -171,6 +174,15 @@ def first_outside(indices: Indices, n_rows: int, mode: str) -> int:
         return -1
     outside = (indices < (0 if mode == "strict" else -n_rows)) | (indices >= n_rows)
     return int(outside.argmax()) if outside.any() else -1
+
+
+def require_no_negative(
+    indices: Indices, table: str, n_rows: int, starts: Offsets | None = None
+) -> None:
+    """Refuse every index outside [0, n_rows), as what is strict does."""
+    bad = first_outside(indices, n_rows, "strict")
+    if bad >= 0:
+        raise index_error(indices, bad, table, n_rows, strict=True, starts=starts)
 
 
 def index_error(

@@ -21,6 +21,7 @@ def table_options(
     norm_type: float,
     scale_grad_by_freq: bool,
     dtype: npt.DTypeLike | None,
+    strict: bool = False,
 ) -> dict[str, Any]:
     """Check what a table is constructed with, and return it by name."""
     rows = size("num_embeddings", num_embeddings, least=0)
@@ -35,6 +36,7 @@ def table_options(
         "norm_type": positive("norm_type", norm_type),
         "scale_grad_by_freq": flag("scale_grad_by_freq", scale_grad_by_freq),
         "dtype": _table_dtype(dtype),
+        "strict": flag("strict", strict),
     }
     if options["dtype"] == INT8:
         _require_inference(options)

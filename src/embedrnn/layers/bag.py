@@ -29,7 +29,7 @@ class EmbeddingBag(Table):
     padding_idx : int, optional
         A row to leave out wherever it is named; a new table has zeros there. Negative ones count
         from the end.
-    {include_last_offset, dtype, rng, **others}
+    {include_last_offset, dtype, rng, strict, **others}
 
     Attributes
     ----------
@@ -69,6 +69,7 @@ class EmbeddingBag(Table):
         include_last_offset: bool = False,
         dtype: npt.DTypeLike | None = None,
         rng: Any = None,
+        strict: bool = False,
         _weight: npt.ArrayLike | None = None,
         **others: Any,
     ) -> None:
@@ -76,7 +77,7 @@ class EmbeddingBag(Table):
             rng, _weight, others, num_embeddings=num_embeddings, embedding_dim=embedding_dim,
             padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
             scale_grad_by_freq=scale_grad_by_freq, dtype=dtype, mode=mode,
-            include_last_offset=include_last_offset,
+            include_last_offset=include_last_offset, strict=strict,
         )  # fmt: skip
 
     @classmethod
@@ -175,5 +176,5 @@ class EmbeddingBag(Table):
         return output, backward
 
     def _bag_options(self) -> dict[str, Any]:
-        names = ("mode", "padding_idx", "include_last_offset")
+        names = ("mode", "padding_idx", "include_last_offset", "strict")
         return {name: getattr(self, name) for name in names}

@@ -1,7 +1,7 @@
 """The embedding layer."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ class Embedding(Table):
     {max_norm, norm_type}
     scale_grad_by_freq : bool
         Divide each row's gradient by the number of times that it was looked up.
-    {dtype, rng, **others}
+    {dtype, rng, strict, **others}
 
     Attributes
     ----------
@@ -65,13 +65,14 @@ class Embedding(Table):
         *,
         dtype: npt.DTypeLike | None = None,
         rng: Any = None,
+        strict: bool = False,
         _weight: npt.ArrayLike | None = None,
         **others: Any,
     ) -> None:
         super().__init__(
             rng, _weight, others, num_embeddings=num_embeddings, embedding_dim=embedding_dim,
             padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
-            scale_grad_by_freq=scale_grad_by_freq, dtype=dtype,
+            scale_grad_by_freq=scale_grad_by_freq, dtype=dtype, strict=strict,
         )  # fmt: skip
 
     @classmethod
@@ -84,7 +85,7 @@ class Embedding(Table):
         Parameters
         ----------
         indices : array_like of any integer dtype, shape (...)
-            Negative ones count from the end.
+            Negative ones count from the end, unless the layer is strict.
         out : ndarray, shape ``indices.shape + (D,)``, dtype of the layer, optional
             Where to put the rows; float32, float16 or bfloat16 for those of int8.
 
@@ -97,9 +98,12 @@ class Embedding(Table):
         IndexError, TypeError, ValueError
             As `embedrnn.gather`; nothing is written then.
         """
+        mode: Literal["raise", "strict"] = "strict" if self.strict else "raise"
         if self.max_norm is None:  # a few rows take less than the way round
-            return cast("Array", gather(self.weight, indices, out=out))
-        rows: Array = self._looked_up(indices, lambda table: gather(table, indices, out=out))
+            return cast("Array", gather(self.weight, indices, out=out, mode=mode))
+        rows: Array = self._looked_up(
+            indices, lambda table: gather(table, indices, out=out, mode=mode)
+        )
         return rows
 
     def vjp(self, indices: npt.ArrayLike) -> tuple[Array, Callable[[npt.ArrayLike], RowGrad]]:

@@ -25,6 +25,7 @@ _DEFAULTS = {
     "norm_type": 2.0,
     "scale_grad_by_freq": False,
     "include_last_offset": False,
+    "strict": False,
     "num_layers": 1,
     "bias": True,
     "dropout": 0.0,

@@ -18,7 +18,7 @@ from embedrnn.quantized import QuantizedRows, quantize_rows
 _Result = TypeVar("_Result")
 
 # The options that a call reads; the others are for training.
-_READ = ("padding_idx", "mode", "include_last_offset")
+_READ = ("padding_idx", "mode", "include_last_offset", "strict")
 
 _EPS = 1e-7  # PyTorch's, for equal rows
 
@@ -32,6 +32,7 @@ class Table(Layer):
     max_norm: float | None
     norm_type: float
     scale_grad_by_freq: bool
+    strict: bool
 
     def __init__(self, rng: Any, weight: Any, others: dict[str, Any], **options: Any) -> None:
         _check.only_words(type(self).__name__, _check.TABLE_WORDS, others)
