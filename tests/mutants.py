@@ -64,6 +64,30 @@ MUTANTS = [
         "test_gradients.py",
     ),
     Mutant(
+        "resets not copied for backward", "src/embedrnn/_check/ragged.py",
+        'array = own_copy("resets", resets)', 'array = as_array("resets", resets)',
+        "test_recurrence_vjp.py::test_backward_may_be_called_again_whatever_has_become_of_the_inputs",
+    ),
+    Mutant(
+        "gradient of a state that was not given", "src/embedrnn/_forward.py",
+        "part[0] if known else None", "part[0]",
+        "test_recurrence_vjp.py::test_absent_arguments_have_no_gradient",
+    ),
+    Mutant(
+        "states of packed rows not sorted on the way back", "src/embedrnn/layers/recurrent.py",
+        "with_batch_axis(given) if layout.alone else layout.sorted(given)",
+        "with_batch_axis(given) if layout.alone else given",
+        "test_layers_vjp.py::test_every_form_has_the_gradients_of_padded",
+    ),
+    Mutant(
+        "gradient not dropped as the output was", "src/embedrnn/layers/recurrent.py",
+        "tape.back_through_drop(layer, below)", "pass", "test_layers_vjp.py",
+    ),
+    Mutant(
+        "what is kept not scaled", "src/embedrnn/layers/tape.py",
+        "grad.dtype.type(1 / (1 - self._dropout))", "grad.dtype.type(1)", "test_layers_vjp.py",
+    ),
+    Mutant(
         "misaligned table", "src/embedrnn/_check/arrays.py",
         "return array.flags.aligned and array.dtype.isnative", "return array.dtype.isnative",
         "test_bag.py test_rows.py",

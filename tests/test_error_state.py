@@ -59,6 +59,13 @@ def lstm() -> list[Any]:
     return [output, *states]
 
 
+def recurrent_vjp(cell: str) -> list[Any]:
+    layer = getattr(er, cell)(2, 3, 2, dropout=0.5, rng=0)
+    (output, _), backward = layer.vjp(np.stack([SUMMED, -SUMMED]), rng=1)
+    grads = [backward(np.full_like(output, number)) for number in (BIG, 1e-45, np.inf)]
+    return [output, *(part for grad in grads for part in (grad.x, *grad.parameters.values()))]
+
+
 def quantized(dtype: Any) -> list[Any]:
     rows = [[BIG, -BIG], [1e-40, -1e-45], [1, 1 + 1e-7], [0, 0]]
     table = er.quantize_rows(np.array(rows, dtype))
@@ -87,6 +94,7 @@ CALLS: dict[str, Callable[[], list[Any]]] = {
     **{f"by_frequency_{make.__name__}_{d}": lambda make=make, d=d: by_frequency(make, d)
        for make in (er.Embedding, er.EmbeddingBag) for d in ("f4", "f2")},
     "lstm": lstm,
+    **{f"{cell}_vjp": lambda cell=cell: recurrent_vjp(cell) for cell in ("RNN", "GRU", "LSTM")},
     "new_table": lambda: [er.Embedding(5000, 10, dtype="f2", rng=0).weight],
     **{f"quantize_rows_{d}": lambda d=d: quantized(d) for d in ("f4", "f8")},
 }  # fmt: skip

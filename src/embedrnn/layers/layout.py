@@ -24,11 +24,19 @@ class Layout(NamedTuple):
     fields: tuple[Any, ...] | None = None
     alone: bool = False
 
-    def in_form(self, array: Array) -> Any:
-        """Return an array that has a row for each step in the form that x came in."""
+    def results(self, array: Any, states: States) -> tuple[Any, Any]:
+        """Return an array with a row for each step in the form that x came in, and states.
+
+        Those are of our own, and leave in the caller's order, as a tuple where there are several.
+        """
         if self.fields is not None:
-            return Packed(array, *self.fields)
-        return array[0] if self.alone else array
+            array = Packed(array, *self.fields)
+        if self.order is not None:
+            for part in states:
+                part[:, self.order] = part.copy()
+        if self.alone:
+            array, states = array[0], without_batch_axis(states)
+        return array, states if len(states) > 1 else states[0]
 
     def cotangent(self, value: Any, outer: tuple[int, ...], dtype: Any) -> Array | None:
         """Check the gradient of what came out in that form, where the rows have this shape."""
@@ -44,21 +52,12 @@ class Layout(NamedTuple):
             return states
         return tuple(None if part is None else part[:, self.order] for part in states)
 
-    def states_in_form(self, states: States) -> Any:
-        """Return states of our own in the caller's order and form."""
-        if self.order is not None:
-            for part in states:
-                part[:, self.order] = part.copy()
-        return in_form(states, self.alone)
-
 
 def with_batch_axis(states: GivenStates) -> GivenStates:
     """Return the states of one sequence as those of a batch of one."""
     return tuple(None if part is None else part[:, None] for part in states)
 
 
-def in_form(states: States, alone: bool) -> Any:
-    """Return states as a call returns them: a tuple where there are several."""
-    if alone:
-        states = tuple(part[:, 0] for part in states)
-    return states if len(states) > 1 else states[0]
+def without_batch_axis(states: States) -> States:
+    """Return the states of a batch of one as those of one sequence."""
+    return tuple(part[:, 0] for part in states)

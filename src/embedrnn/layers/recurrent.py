@@ -12,7 +12,13 @@ from embedrnn._backend import Backend, PackedCell, current
 from embedrnn._cells import Cell
 from embedrnn._docs import RECURRENCE, documented
 from embedrnn.layers.layer import Array, Layer, Shapes
-from embedrnn.layers.layout import GivenStates, Layout, States, in_form, with_batch_axis
+from embedrnn.layers.layout import (
+    GivenStates,
+    Layout,
+    States,
+    with_batch_axis,
+    without_batch_axis,
+)
 from embedrnn.layers.tape import RecurrentGrads, Tape
 from embedrnn.packed import Packed
 
@@ -136,8 +142,7 @@ class Recurrent(Layer):
         packed once, in the first call with each backend, and again when they are replaced.
         """
         below, layout = self._read(x, lengths, offsets, resets)
-        output, last = self._run(below, layout, state, self._cells())
-        return layout.in_form(output), layout.states_in_form(last)
+        return layout.results(*self._run(below, layout, state, self._cells()))
 
     @documented(RECURRENCE)
     def vjp(
@@ -199,13 +204,13 @@ class Recurrent(Layer):
         tape = Tape(
             self._cells(), layout.rows.pairs(below), self.dropout, generator if drops else None
         )
-        output, last = self._run(below, layout, state, tape.cells, tape)
+        results = layout.results(*self._run(below, layout, state, tape.cells, tape))
         steps = below.shape[:-1]
 
         def backward(grad_output: Any = None, grad_state: Any = None) -> RecurrentGrads:
             return self._back(tape, layout, steps, grad_output, grad_state)
 
-        return (layout.in_form(output), layout.states_in_form(last)), backward
+        return results, backward
 
     def _read(
         self, x: Any, lengths: npt.ArrayLike | None, offsets: npt.ArrayLike | None, resets: Any
@@ -221,7 +226,8 @@ class Recurrent(Layer):
         axes = "BTI" if offsets is None else "NI"
         below = _check.layer_input("x", x, axes, self.input_size, self.dtype)
         rows = _check.rows_of(below, lengths, offsets)
-        return below, Layout(rows, self._resets(resets, below.shape[:-1]))
+        again = None if resets is None else self._resets(resets, below.shape[:-1])
+        return below, Layout(rows, again)
 
     def _read_packed(self, x: Packed, resets: Any) -> tuple[Array, Layout]:
         """Read packed sequences, whose rows PyTorch sorts by length; states are not sorted."""
@@ -255,7 +261,8 @@ class Recurrent(Layer):
         """Run over all rows; with a tape, record the way and drop what training drops."""
         rows = layout.rows
         given, new = self._states(state, rows.batch, layout.alone)
-        given = layout.sorted(given)
+        if layout.order is not None:
+            given = layout.sorted(given)
         numbered = enumerate(cells)
         for layer in range(self.num_layers):
             if tape is not None and layer > 0:
@@ -301,15 +308,16 @@ class Recurrent(Layer):
             tape.back_through_drop(layer, below)
             grad = below
         assert grad is not None
-        return RecurrentGrads(layout.in_form(grad), layout.states_in_form(of_first), parameters)
+        return RecurrentGrads(*layout.results(grad, of_first), parameters)
 
     def _state_grads(self, layout: Layout, grad_state: Any) -> tuple[GivenStates, States]:
         """Return the checked gradients of the last states, and room for those of the first."""
-        cells, batch, hidden = self._state_shape(layout.rows.batch)
-        shape = (cells, hidden) if layout.alone else (cells, batch, hidden)
-        given = _check.state_cotangents(self._cell, grad_state, shape, self.dtype)
+        shape = (self.num_layers * self._directions, layout.rows.batch, self.hidden_size)
+        given = _check.state_cotangents(
+            self._cell, grad_state, (shape[0], shape[2]) if layout.alone else shape, self.dtype
+        )
         given = with_batch_axis(given) if layout.alone else layout.sorted(given)
-        return given, tuple(np.empty((cells, batch, hidden), self.dtype) for _ in given)
+        return given, tuple(np.empty(shape, self.dtype) for _ in given)
 
     def step(
         self, x_t: npt.ArrayLike, state: Any = None, out: Array | None = None
@@ -370,7 +378,9 @@ class Recurrent(Layer):
             out = below[0].copy() if alone else below.copy()
         else:
             out[...] = below
-        return out, in_form(new, alone)
+        if alone:
+            new = without_batch_axis(new)
+        return out, new if len(new) > 1 else new[0]
 
     def _cells(self) -> Sequence[PackedCell]:
         """Return the packed cells of the backend in use, one direction after another."""
@@ -392,17 +402,14 @@ class Recurrent(Layer):
             for weight_ih, weight_hh, bias_ih, bias_hh in _names(layer, self._directions)
         ]  # fmt: skip
 
-    def _state_shape(self, n_rows: int) -> tuple[int, int, int]:
-        return self.num_layers * self._directions, n_rows, self.hidden_size
-
     def _states(self, state: Any, n_rows: int, alone: bool) -> tuple[GivenStates, States]:
         """Return the checked states before the first step, and room for those behind the last."""
-        shape, dtype = self._state_shape(n_rows), self.dtype
+        shape, dtype = (self.num_layers * self._directions, n_rows, self.hidden_size), self.dtype
+        given = _check.layer_state(
+            self._cell, state, (shape[0], shape[2]) if alone else shape, dtype
+        )
         if alone:
-            given = _check.layer_state(self._cell, state, (shape[0], shape[2]), dtype)
             given = with_batch_axis(given)
-        else:
-            given = _check.layer_state(self._cell, state, shape, dtype)
         new = []
         for _ in given:  # a comprehension would take as long as a step of a few units
             new.append(np.empty(shape, dtype))
