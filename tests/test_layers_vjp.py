@@ -8,6 +8,7 @@ import pytest
 
 import embedrnn as er
 from cases import LAYERS, assert_same_bits, flat, padding
+from embedrnn import _numpy
 
 STACKS = [(1, False), (1, True), (3, False), (2, True)]
 
@@ -333,6 +334,28 @@ def test_backward_may_be_called_again_whatever_has_become_of_the_rest(
         grad[...] = 7
     for name, grad in all_of(backward(*given)).items():
         assert_same_bits(grad, expected[name])
+
+
+def test_a_tape_has_room_for_what_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nothing else tells the compiled core how much memory a walk over these rows fills.
+    tapes: list[tuple[int, list[Any]]] = []
+
+    def new_tape(cell: Any, pairs: int) -> list[Any]:
+        tapes.append((pairs, []))
+        return tapes[-1][1]
+
+    monkeypatch.setattr(_numpy.PackedCell, "new_tape", new_tape)
+    layer, x = make("LSTM", num_layers=2, bidirectional=True), uniform((5, 6, 5), "f4")
+    weights = [layer.weight_ih_l0, layer.weight_hh_l0]
+    with er.use_backend("numpy"):
+        for call in ({"x": x}, {"x": x, "lengths": LENGTHS}, {"x": x[:, :0]}, {"x": x[:0]},
+                     {"x": x[0], "offsets": [0, 2, 2, 6]}, {"x": [x[0], x[1, :2]]}):  # fmt: skip
+            layer.vjp(**call)
+            er.lstm_vjp(call.pop("x"), *weights, **call)
+        layer.vjp(x[0])
+        layer.vjp(er.Packed(x[0], np.array([3, 2, 1])))
+    assert len(tapes) == 6 * 5 + 2 * 4
+    assert [pairs for pairs, tape in tapes if pairs != sum(len(step.x) for step in tape)] == []
 
 
 # --- dropout -------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The gradients of the recurrent functions: by hand, by differences, and the bits they promise."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -43,6 +44,11 @@ def cotangents(result: tuple[Any, Any], seed: int = 5) -> tuple[np.ndarray, Any]
         rng.uniform(-1, 1, part.shape).astype(part.dtype) for part in flat(result)
     )
     return of_output, tuple(of_states) if len(of_states) > 1 else of_states[0]
+
+
+def pack(cell: str, arguments: Arguments) -> Any:
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return _backend.current().pack(cell, *(arguments.get(name) for name in names))
 
 
 def gradients(cell: str, arguments: Arguments, **options: Any) -> Any:
@@ -242,16 +248,11 @@ def expected_of(cell: str, case: RnnCase, dtype: Any, reverse: bool) -> Any:
 @pytest.mark.parametrize("case", RNN_CASES, ids=str)
 @both_directions
 def test_equals_the_specification(
-    backend: str, dtype: Any, cell: str, case: RnnCase, reverse: bool
+    native: str, dtype: Any, cell: str, case: RnnCase, reverse: bool
 ) -> None:
     arguments = cell_arguments(case, dtype, cell)
     read_only = {k: None if v is None else LAYOUTS["read_only"](v) for k, v in arguments.items()}
-    result, backward = vjp_cell(cell, read_only, reverse=reverse)
-    for actual, expected in zip(
-        flat(result), run_cell(cell, read_only, reverse=reverse), strict=True
-    ):
-        assert_same_bits(actual, expected)
-    grads = backward(*cotangents(result))
+    grads = gradients(cell, read_only, reverse=reverse)
     for name, expected in expected_of(cell, case, dtype, reverse)._asdict().items():
         actual = getattr(grads, name)
         if expected is None:
@@ -259,6 +260,20 @@ def test_equals_the_specification(
         else:
             assert actual.dtype == dtype
             assert_near(actual, expected)
+
+
+@each_cell
+@pytest.mark.parametrize("case", RNN_CASES, ids=str)
+@both_directions
+def test_the_results_are_those_of_forward(
+    backend: str, dtype: Any, cell: str, case: RnnCase, reverse: bool
+) -> None:
+    arguments = cell_arguments(case, dtype, cell)
+    result, _ = vjp_cell(cell, arguments, reverse=reverse)
+    for actual, expected in zip(
+        flat(result), run_cell(cell, arguments, reverse=reverse), strict=True
+    ):
+        assert_same_bits(actual, expected)
 
 
 # --- padding, rows and what is absent -----------------------------------------------------------
@@ -496,6 +511,34 @@ def test_a_tape_outlives_a_change_of_the_isa(core: Any, dtype: Any, cell: str) -
             assert_all_same(backward(*given_), expected)
 
 
+@each_cell
+def test_threads_share_what_is_kept(backend: str, cell: str) -> None:
+    result, backward = vjp_cell(cell, cell_arguments(CASE, np.float32, cell))
+    given_ = cotangents(result)
+    expected = backward(*given_)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(backward, *given_) for _ in range(40)]:
+            assert_all_same(done.result(), expected)
+
+
+# Numbers that a tape takes for each valid step: of the input, and of the units.
+KEPT = {"rnn_tanh": (1, 2), "rnn_relu": (1, 2), "gru": (1, 5), "gru_reset_before": (1, 5),
+        "lstm": (1, 6)}  # fmt: skip
+
+
+@each_cell
+@pytest.mark.parametrize(("inputs", "hidden"), [(0, 1), (7, 19), (64, 128), (130, 33)])
+def test_the_memory_of_a_tape(native: str, dtype: Any, cell: str, inputs: int, hidden: int) -> None:
+    packed = pack(cell, cell_arguments(RnnCase("", 2, 3, inputs, hidden), dtype, cell))
+    whole = 64 // np.dtype(dtype).itemsize  # the widest vectors that there are
+    sizes = (-(-inputs // whole) * whole, -(-hidden // whole) * whole)
+    most = sum(part * size for part, size in zip(KEPT[cell], sizes, strict=True))
+    for pairs in (0, 1, 1000):
+        tape = packed.new_tape(pairs)
+        assert len(tape) == pairs
+        assert tape.nbytes <= pairs * most * np.dtype(dtype).itemsize
+
+
 # --- threads and instruction sets ---------------------------------------------------------------
 
 THREADED = (
@@ -545,8 +588,7 @@ def test_stays_inside_its_arrays(backend: str, dtype: Any, before: bool) -> None
             return guarded(np.zeros(shape, dtype), before=before)
 
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        packed = _backend.current().pack(cell, *(arguments[name] for name in names))
-        states = CELLS[cell].initial
+        packed, states = pack(cell, arguments), CELLS[cell].initial
         initial = tuple(arguments[name][None] for name in states)
         rows = (arguments["lengths"], None, None, arguments["resets"])
         output = room(case.batch, 2, case.hidden)
@@ -574,7 +616,7 @@ def test_gradients_are_added_and_those_of_states_filled(
     # What a stack asks of a packed cell: its own place among the states, x of two directions.
     arguments = cell_arguments(CASE, dtype, cell)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    packed = _backend.current().pack(cell, *(arguments[name] for name in names))
+    packed = pack(cell, arguments)
     result, backward = vjp_cell(cell, arguments)
     given_ = cotangents(result)
     expected = backward(*given_)
