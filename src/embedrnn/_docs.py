@@ -79,8 +79,8 @@ h_n : ndarray, shape (B, H)
 backward : callable
     ``backward(grad_output=None, grad_state=None)`` takes the gradients of what came out, of the
     same shapes and dtype; None stands for zeros. What stands at padded steps is never read. It
-    returns the gradients of the arguments. It may be called any number of times, and the
-    arguments may change meanwhile: what it needs of them has been copied.
+    may be called any number of times, and the arguments may change meanwhile: what it needs of
+    them has been copied.
 
 TypeError
     If an array has another dtype.

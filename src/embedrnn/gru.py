@@ -135,7 +135,7 @@ def gru_vjp(
     (output, h_n) : tuple
         What `gru_forward` returns, with the same bits.
     {backward}
-        Of one state, `grad_state` has its shape.
+        It returns `GRUGrads`, one gradient for each argument.
 
     Raises
     ------

@@ -141,7 +141,8 @@ def lstm_vjp(
     (output, state) : tuple
         What `lstm_forward` returns, with the same bits.
     {backward}
-        `grad_state` is a tuple of two, for h_n and c_n, either of which may be None.
+        `grad_state` is a tuple of two, for h_n and c_n, either of which may be None. It returns
+        `LSTMGrads`, one gradient for each argument.
 
     Raises
     ------

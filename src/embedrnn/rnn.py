@@ -140,7 +140,7 @@ def rnn_vjp(
     (output, h_n) : tuple
         What `rnn_forward` returns, with the same bits.
     {backward}
-        Of one state, `grad_state` has its shape.
+        It returns `RNNGrads`, one gradient for each argument.
 
     Raises
     ------

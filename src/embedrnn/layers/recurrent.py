@@ -170,9 +170,9 @@ class Recurrent(Layer):
         (output, state) : tuple
             What a call returns, with the same bits where nothing is dropped.
         {backward}
-            They come as `RecurrentGrads`: of x in its form, of the state, and of every parameter by
-            its name. Of Packed, `grad_output` may be the data or Packed; of an LSTM, `grad_state`
-            is a tuple of two, either of which may be None.
+            It returns `RecurrentGrads`: of x in its form, of the state, and of every parameter by
+            its name. Where `x` is Packed, `grad_output` may be Packed or its data; the `grad_state`
+            of an LSTM is a tuple of two, either of which may be None.
 
         Raises
         ------
