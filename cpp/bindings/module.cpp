@@ -35,6 +35,7 @@ PYBIND11_MODULE(_core_of_main_interpreter, m, pybind11::mod_gil_not_used()) {
   embedrnn::bindings::register_rows(m);
   embedrnn::bindings::register_coalesce(m);
   embedrnn::bindings::register_bag(m);
+  embedrnn::bindings::register_optim(m);
   embedrnn::bindings::register_recurrence(m);
 }
 

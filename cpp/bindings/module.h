@@ -7,6 +7,7 @@ namespace embedrnn::bindings {
 
 void register_bag(pybind11::module_& module);
 void register_coalesce(pybind11::module_& module);
+void register_optim(pybind11::module_& module);
 void register_plain(pybind11::module_& module);
 void register_recurrence(pybind11::module_& module);
 void register_rows(pybind11::module_& module);

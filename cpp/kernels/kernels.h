@@ -52,6 +52,11 @@ struct SumOf<double> {
 template <class S>
 using Sum = typename SumOf<S>::type;
 
+// The rules by which optimisers step a parameter. What each keeps of it, and what it is told of a
+// step, stands with its equations in optim-inl.h.
+enum class OptimRule : std::uint8_t { kSgd, kMomentum, kAdagrad, kRowWiseAdagrad, kAdam, kEnd };
+inline constexpr int kOptimRules = static_cast<int>(OptimRule::kEnd);
+
 namespace kernels {
 
 // Turns n indices into row numbers in [0, n_rows). Returns the position of the first index that has
@@ -142,6 +147,38 @@ struct BagDotBlock {
   const char* gradient;                // (bags, cols) of T
   std::ptrdiff_t gradient_row_stride;  // in bytes
   T* out;                              // (items)
+};
+
+// What one rule needs: so many arrays of state, one number for a row or as many as it has columns,
+// and so many coefficients of each step.
+struct OptimNeeds {
+  int states;
+  bool row_wise;
+  std::ptrdiff_t coefficients;
+};
+inline constexpr int kMostStates = 2;
+
+// Steps rows of a parameter, each of them once. Nothing here overlaps anything else.
+template <class T>
+struct OptimBlock {
+  char* param;
+  std::ptrdiff_t param_row_stride;  // in bytes
+  T* states[kMostStates];           // (V, cols), or (V) of a rule that goes by rows
+  const std::int64_t* rows;         // (n), distinct; null: first_row + i
+  std::int64_t first_row;
+  std::ptrdiff_t n, cols, ahead;
+  const char* grad;                // of those rows, or null: zero, and this step is a missed one
+  std::ptrdiff_t grad_row_stride;  // in bytes
+  bool half_grad;                  // whether it is stored as the parameter is, and that in halves
+  const T* coefficients;           // (step - first_step + 1, coefficients of the rule)
+  std::int64_t first_step, step;   // counted from 1
+  // (V): the step that each row was last brought up to; those that it has missed since are made up
+  // for, with zero gradients. Null: no step is missed.
+  std::int64_t* last;
+  bool rests;  // whether such steps change nothing of a row that was never stepped
+  // Halves are rounded up or down by chance: by this seed, the step, and the element's number.
+  bool by_chance;
+  std::uint64_t seed, first_element;  // the number of the first element of row 0
 };
 
 // Packed weights: the (G*H, K) matrix as panels. A panel holds the weights of a few vectors of
@@ -299,6 +336,17 @@ struct AllBagKernels {
 };
 
 template <class T>
+using OptimKernel = void (*)(const OptimBlock<T>&) noexcept;
+
+// By OptimRule, for a parameter that stores what the name says.
+struct OptimKernels {
+  OptimNeeds needs[kOptimRules];
+  OptimKernel<float> f32[kOptimRules];
+  OptimKernel<double> f64[kOptimRules];
+  OptimKernel<float> f16[kOptimRules], bf16[kOptimRules];
+};
+
+template <class T>
 struct RecurrentKernels {
   std::ptrdiff_t lanes;  // elements of a vector
   void (*transpose)(const TransposeBlock<T>&) noexcept;
@@ -314,6 +362,7 @@ struct Registry {
   const char* isa;
   RowKernels rows;
   AllBagKernels bags;
+  OptimKernels optim;
   RecurrentKernels<float> f32;
   RecurrentKernels<double> f64;
 };

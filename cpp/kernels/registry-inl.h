@@ -7,6 +7,7 @@
 #include "gather-inl.h"
 #include "gru-inl.h"
 #include "lstm-inl.h"
+#include "optim-inl.h"
 #include "products-inl.h"
 #include "rnn-inl.h"
 #include "scatter-inl.h"
@@ -60,6 +61,27 @@ constexpr AllBagKernels all_bag_kernels() {
           .add_to_bf16 = bag_sum<float, BFloat16>};
 }
 
+template <template <class> class Rule>
+constexpr void enter_rule(OptimKernels& kernels, OptimRule rule) {
+  const int at = static_cast<int>(rule);
+  using R = Rule<float>;
+  kernels.needs[at] = {R::kStates, R::kRowWise, R::kCoefficients};
+  kernels.f32[at] = optim_step<Rule, float>;
+  kernels.f64[at] = optim_step<Rule, double>;
+  kernels.f16[at] = optim_step<Rule, Float16>;
+  kernels.bf16[at] = optim_step<Rule, BFloat16>;
+}
+
+constexpr OptimKernels optim_kernels() {
+  OptimKernels kernels = {};
+  enter_rule<Sgd>(kernels, OptimRule::kSgd);
+  enter_rule<Momentum>(kernels, OptimRule::kMomentum);
+  enter_rule<Adagrad>(kernels, OptimRule::kAdagrad);
+  enter_rule<RowWiseAdagrad>(kernels, OptimRule::kRowWiseAdagrad);
+  enter_rule<Adam>(kernels, OptimRule::kAdam);
+  return kernels;
+}
+
 template <class T, int Kind = 0>
 constexpr void enter_cells(CellKernels<T> (&cells)[kCellKinds]) {
   if constexpr (Kind < kCellKinds) {
@@ -89,6 +111,7 @@ constexpr RecurrentKernels<T> recurrent_kernels() {
 constexpr Registry EMBEDRNN_ISA_REGISTRY = {.isa = EMBEDRNN_ISA_NAME,
                                             .rows = row_kernels(),
                                             .bags = all_bag_kernels(),
+                                            .optim = optim_kernels(),
                                             .f32 = recurrent_kernels<float>(),
                                             .f64 = recurrent_kernels<double>()};
 

@@ -93,6 +93,11 @@ EMBEDRNN_INLINE T fma(T a, T b, T c) {
 }
 #endif
 
+// One instruction: the kernels are compiled without math errno. In a plain loop it is one of whole
+// vectors, as the division is.
+EMBEDRNN_INLINE float sqrt(float v) { return __builtin_sqrtf(v); }
+EMBEDRNN_INLINE double sqrt(double v) { return __builtin_sqrt(v); }
+
 // sum + a * b, rounded once where the ISA can. For vectors the compiler sees to that. A single lane
 // asks by name: GCC takes a chain of such sums apart into sums and products, made side by side.
 template <class T, class V>

@@ -112,6 +112,17 @@ items_of_long_bag(std::ptrdiff_t items, std::ptrdiff_t row_bytes, std::ptrdiff_t
   return threads == 1 ? longest : std::min(longest, items / threads + 1);
 }
 
+// Bytes that a step of an optimiser moves of a row: parameter and states, read and written, and the
+// gradient. This is what its threads and chunks are dealt by.
+inline std::ptrdiff_t
+bytes_of_step(std::ptrdiff_t param_bytes, std::ptrdiff_t state_bytes, std::ptrdiff_t grad_bytes) {
+  return 2 * (param_bytes + state_bytes) + grad_bytes;
+}
+
+// Columns of a row of a dense step, which goes by elements: an array of any shape is stepped as
+// rows of so many, and those that are left.
+inline constexpr std::ptrdiff_t kElementsARow = 1024;
+
 // --- The recurrence
 
 // About 80 us of arithmetic: less is not worth a second thread.

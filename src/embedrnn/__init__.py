@@ -1,7 +1,8 @@
 """Embedding gather, scatter-add and recurrent passes over padded sequences, for NumPy arrays."""
 
-from embedrnn import convert
+from embedrnn import convert, optim
 from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_argmax, embedding_bag_vjp
+from embedrnn.clipping import clip_grad_norm
 from embedrnn.coalesce import RowGrad, coalesce
 from embedrnn.gru import GRUGrads, gru_forward, gru_vjp
 from embedrnn.layers import GRU, LSTM, RNN, Embedding, EmbeddingBag, RecurrentGrads
@@ -29,6 +30,7 @@ __all__ = [
     "RecurrentGrads",
     "RowGrad",
     "__version__",
+    "clip_grad_norm",
     "coalesce",
     "config",
     "convert",
@@ -41,6 +43,7 @@ __all__ = [
     "gru_vjp",
     "lstm_forward",
     "lstm_vjp",
+    "optim",
     "pad",
     "quantize_rows",
     "rnn_forward",

@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -142,6 +142,20 @@ class Backend(Protocol):
         target: _Array,
         storage: Storage,
     ) -> None: ...
+    def optim_step(
+        self,
+        rule: str,
+        param: _Array,
+        storage: Storage,
+        states: Sequence[_Array],
+        indices: _Indices | None,
+        grad: _Array | None,
+        coefficients: _Array,
+        step: int,
+        last: _Positions | None,
+        rests: bool,
+        seed: int | None,
+    ) -> int: ...
     def pack(
         self,
         cell: str,

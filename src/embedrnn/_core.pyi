@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -91,6 +92,19 @@ def bag_add(
     target: _Array,
     storage: Storage,
 ) -> None: ...
+def optim_step(
+    rule: str,
+    param: _Array,
+    storage: Storage,
+    states: Sequence[_Array],
+    indices: _Indices | None,
+    grad: _Array | None,
+    coefficients: _Array,
+    step: int,
+    last: npt.NDArray[np.int64] | None,
+    rests: bool,
+    seed: int | None,
+) -> int: ...
 def pack(
     cell: str,
     weight_ih: _Array,

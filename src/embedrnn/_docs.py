@@ -180,3 +180,36 @@ rng : seed or numpy.random.Generator, optional
 weight : ndarray or QuantizedRows, shape (V, D)
     The table, read-only.
 """)
+
+# Of the optimisers.
+OPTIMIZER = _by_name("""
+parameters : mapping of str to ndarray, layer or mapping, or a layer
+    What to step in place: arrays, the parameters of layers, and mappings of them. Names are
+    joined by dots, as in ``encoder.weight``. float32, float64, or float16 and bfloat16 (of
+    ml_dtypes), which are stepped in float32. A layer's arrays stay where they are, but what
+    belongs to somebody else, as with `from_pretrained`, is copied once.
+
+lr : float or callable
+    The learning rate, or what returns it for a step, counted from 0.
+
+weight_decay : float
+    The weight of an L2 penalty, whose gradient is added.
+
+catch_up : bool
+    Whether rows without a gradient make up for the steps that they have missed, before their
+    next one: the numbers are then those of dense gradients. Otherwise they rest: neither
+    moments nor weights of theirs decay. It takes 8 bytes a row and a few numbers a step, until
+    `catch_up_all` is called, and as much arithmetic as dense steps, though not their traffic
+    with memory.
+
+rng : seed or numpy.random.Generator, optional
+    Round halves up or down by chance, so that small steps are not lost, instead of to the
+    nearest. The same seed has the same bits at any number of threads.
+
+TypeError
+    If a parameter is no ndarray or layer or not of a float dtype, or an option no number.
+
+ValueError
+    If an array is read-only or not laid out in rows, a name comes twice, or a number is out of
+    its range.
+""")

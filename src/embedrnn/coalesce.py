@@ -102,14 +102,9 @@ class RowGrad:
         rows, values = self._checked()
         return self if values.dtype == wanted else rounded(RowGrad(rows, values), wanted)
 
-    @quiet
     def norm(self) -> float:
         """Return the square root of the sum of squares, formed in float64 without overflow."""
-        magnitudes = np.abs(self._checked()[1]).astype(np.float64)
-        most = float(magnitudes.max(initial=0))
-        if not 0 < most < np.inf:
-            return most
-        return most * float(np.linalg.norm(magnitudes / most))
+        return norm_of(self._checked()[1])
 
     def to_dense(self, num_embeddings: int) -> npt.NDArray[Any]:
         """Return the gradient of the whole table, shape (num_embeddings, ...)."""
@@ -117,6 +112,16 @@ class RowGrad:
         dense = np.zeros((n_rows, *values.shape[1:]), values.dtype)
         dense[rows] = values
         return dense
+
+
+@quiet
+def norm_of(values: npt.NDArray[Any]) -> float:
+    """Return the square root of the sum of squares, formed in float64 without overflow."""
+    magnitudes = np.abs(values).astype(np.float64)
+    most = float(magnitudes.max(initial=0))
+    if not 0 < most < np.inf:
+        return most
+    return most * float(np.linalg.norm(magnitudes / most))
 
 
 @quiet

@@ -65,22 +65,6 @@ def require_addressable(names: str, *sizes: int) -> None:
         raise ValueError(f"{names} must make arrays that memory can address, got {sizes}")
 
 
-def positive(name: str, value: Any) -> float:
-    """Check a number that is more than 0; it may be infinite."""
-    number = _number(name, value)
-    if not number > 0:
-        raise ValueError(f"{name} must be positive, got {number}")
-    return number
-
-
-def part(name: str, value: Any) -> float:
-    """Check a part of a whole that is not all of it."""
-    number = _number(name, value)
-    if not 0 <= number < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {number}")
-    return number
-
-
 def _number(name: str, value: Any) -> float:
     require_unmasked(name, value)
     try:
@@ -91,6 +75,30 @@ def _number(name: str, value: Any) -> float:
         raise ValueError(f"{name} must fit a float, got {shown(value)}") from None
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name} must be a number, got {shown(value)}") from None
+
+
+def positive(name: str, value: Any) -> float:
+    """Check a number that is more than 0; it may be infinite."""
+    number = _number(name, value)
+    if not number > 0:
+        raise ValueError(f"{name} must be positive, got {number}")
+    return number
+
+
+def not_negative(name: str, value: Any) -> float:
+    """Check a finite number that is 0 or more."""
+    number = _number(name, value)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name} must be finite and 0 or more, got {number}")
+    return number
+
+
+def below_one(name: str, value: Any) -> float:
+    """Check a number in [0, 1)."""
+    number = _number(name, value)
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {number}")
+    return number
 
 
 def dtype_of(name: str, value: Any, expected: str) -> np.dtype[Any]:

@@ -1,7 +1,8 @@
 """What every layer is: named parameters that nobody writes to, and how they are replaced."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -37,33 +38,48 @@ _DEFAULTS = {
 
 
 class Weights:
-    """Parameters that never change, beside what was packed of them.
+    """Parameters that only their layer writes to, beside what was packed of them.
 
     A layer with other parameters has another one of these: a call that runs meanwhile in another
     thread ends with those that it began with, and nothing packed can be stale.
     """
 
-    def __init__(self, parameters: Mapping[str, Array], *, overwritten: bool = False) -> None:
-        owned = {name: _own(a) for name, a in parameters.items()} if overwritten else parameters
+    def __init__(
+        self, parameters: Mapping[str, Array], written_to: Mapping[str, Array] | None = None
+    ) -> None:
+        """Hold arrays. Those that have memory of their own are taken over, and read-only then."""
         # These views stay writeable when the arrays below them no longer are.
-        self._writeable = {name: a.view() for name, a in owned.items() if overwritten}
-        self.parameters = {name: _read_only(array) for name, array in owned.items()}
+        new = {name: array.view() for name, array in parameters.items() if _is_own(array)}
+        self._written_to = {**(written_to or {}), **new}
+        self.parameters = {name: _read_only(array) for name, array in parameters.items()}
         self.packed: dict[Backend, Sequence[PackedCell]] = {}
         # Of a layer that looks rows up: the table as the functions on rows take it.
         self.table: Any = self.parameters.get("weight")
         if self.table is not None and self.table.dtype == np.uint8:
             self.table = QuantizedRows(self.table)
 
-    def overwrite(self, name: str, rows: npt.NDArray[np.intp], values: Array) -> None:
-        """Write rows of a parameter in place, which only its layer may do, under its lock."""
-        self._writeable[name][rows] = values
+    def replaced(self, new: Mapping[str, Array]) -> "Weights":
+        """Return these with other parameters in place of some, and nothing packed."""
+        kept = {name: array for name, array in self._written_to.items() if name not in new}
+        return Weights({**self.parameters, **new}, kept)
+
+    def owned(self) -> "Weights":
+        """Return what can be written to: these, or copies of what belongs to somebody else."""
+        others = self.parameters.keys() - self._written_to.keys()
+        return self.replaced({name: self.parameters[name].copy() for name in others})
+
+    def written_to(self) -> Mapping[str, Array]:
+        """Return the parameters, owned, as arrays that only their layer writes to in its lock."""
+        return self._written_to
 
 
 class Layer(ABC):
     """A layer: its options, as it was constructed with, and its parameters.
 
     Threads may share one. A call ends with the parameters that it began with; those that replace
-    parameters take turns, with each other and with calls that scale rows down to `max_norm`.
+    parameters take turns, with each other, with the steps of an optimiser and with calls that scale
+    rows down to `max_norm`. A call that runs during a step may see some numbers stepped and others
+    not; the recurrent layers see their weights as they were packed before it.
     """
 
     dtype: np.dtype[Any]
@@ -77,7 +93,8 @@ class Layer(ABC):
         self.__dict__.update(options)
         self._options = tuple(options)
         self._lock = Lock()
-        self._weights = Weights(parameters, overwritten=self._writes(options))
+        weights = Weights(parameters)
+        self._weights = weights.owned() if self._writes(options) else weights
 
     @staticmethod
     def _writes(options: Mapping[str, Any]) -> bool:
@@ -102,6 +119,8 @@ class Layer(ABC):
 
     def state_dict(self) -> dict[str, Array]:
         """Return the parameters by name: read-only arrays, which `update` leaves as they are.
+
+        The steps of an optimiser show in them: copy them for a checkpoint.
 
         Examples
         --------
@@ -157,8 +176,21 @@ class Layer(ABC):
         new = {name: np.array(array, order="C") for name, array in fitting.items()}
         if new:
             with self._lock:
-                held = self._weights.parameters
-                self._weights = Weights(held | new, overwritten=self._writes(options))
+                self._weights = self._weights.replaced(new)
+
+    @contextmanager
+    def _stepped(self) -> Iterator[Mapping[str, Array]]:
+        """Give an optimiser the parameters to step in place, under the lock.
+
+        What belongs to somebody else is copied before. Behind the step the layer has the same
+        arrays, with nothing packed of them.
+        """
+        with self._lock:
+            weights = self._weights = self._weights.owned()
+            try:
+                yield weights.written_to()
+            finally:
+                self._weights = weights.replaced({})
 
     def __reduce__(self) -> tuple[Any, ...]:
         options = self._given_options()
@@ -225,9 +257,9 @@ def _unpickled(
     return layer
 
 
-def _own(array: Array) -> Array:
-    """Return an array with memory of its own, which nobody else writes to; a copy if need be."""
-    return array if array.flags.owndata and array.flags.writeable else array.copy()
+def _is_own(array: Array) -> bool:
+    """Whether an array has memory of its own, which nobody else writes to."""
+    return array.flags.owndata and array.flags.writeable
 
 
 def _read_only(array: Array) -> Array:

@@ -66,7 +66,7 @@ class Recurrent(Layer):
             "hidden_size": hidden,
             "num_layers": _check.size("num_layers", num_layers),
             "bias": _check.flag("bias", bias),
-            "dropout": _check.part("dropout", dropout),
+            "dropout": _check.below_one("dropout", dropout),
             "bidirectional": _check.flag("bidirectional", bidirectional),
             **cls._variant(**variant),
             "dtype": _check.float_dtype(dtype),

@@ -163,7 +163,7 @@ class Table(Layer):
         rows = group(_check.bags(indices).indices, self.num_embeddings, "weight").rows
         over, values = _bounded(weights.parameters["weight"][rows], max_norm, self.norm_type)
         if len(values):
-            weights.overwrite("weight", rows[over], values)
+            weights.written_to()["weight"][rows[over]] = values
         return bool(len(values))
 
     def _kept(self, flat: Array) -> Any:

@@ -1,0 +1,181 @@
+"""What every optimiser does with parameters and gradients, whatever its rule."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedrnn import _check
+from embedrnn.coalesce import RowGrad
+from embedrnn.layers.layer import Array, Layer
+from embedrnn.layers.lock import Lock
+from embedrnn.optim.kept import Kept, Rule
+
+
+class _Arrays:
+    """Arrays of the caller's, in the place of a layer."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self._arrays = arrays
+
+    def state_dict(self) -> Mapping[str, Array]:
+        return self._arrays
+
+    def _stepped(self) -> AbstractContextManager[Mapping[str, Array]]:
+        return nullcontext(self._arrays)
+
+
+class Optimizer(ABC):
+    """Steps parameters in place, by one rule."""
+
+    def __init__(
+        self, rule: Rule, parameters: Any, lr: _check.Rate, catch_up: bool, rng: Any
+    ) -> None:
+        if not callable(lr):
+            _check.learning_rate(lr, 0)
+        lagging = _check.flag("catch_up", catch_up) and not rule.idle
+        chance = None if rng is None else _check.generator("rng", rng)
+        self.lr = lr
+        self._lock = Lock()
+        self._steps = 0
+        self._places = list(_places(parameters))
+        self._kept: dict[str, Kept] = {}
+        for owner, keys in self._places:
+            arrays = owner.state_dict()
+            for name, key in keys.items():
+                _check.require_new_float(name, arrays[key], self._kept)
+                self._kept[name] = Kept(rule, arrays[key], lagging=lagging, rng=chance)
+        for owner, _ in self._places:
+            with owner._stepped():  # which copies what belongs to somebody else
+                pass
+
+    @abstractmethod
+    def _coefficients(self, lr: float, step: int) -> tuple[float, ...]:
+        """Return what the rule is told of a step of a parameter, counted from 1."""
+
+    def step(self, grads: Mapping[str, Any]) -> None:
+        """Step each parameter that has a gradient.
+
+        Parameters
+        ----------
+        grads : mapping of str to array_like or RowGrad
+            The gradient of each parameter to step, by the same names, in mappings nested as those
+            of the parameters are: an array of its shape, or a `RowGrad` of some of its rows. In its
+            dtype; that of halves may be float32.
+
+        Raises
+        ------
+        IndexError
+            If a row is out of range.
+        TypeError, ValueError
+            If a name is none of a parameter, a shape or dtype is not that of the parameter, rows
+            are not distinct and rising, or `lr` returns no learning rate. The message names the
+            parameter, and nothing has changed.
+
+        Notes
+        -----
+        A step that Ctrl-C ends, or whose process is forked in it, is one that some rows have made
+        and others have not.
+        """
+        with self._lock:
+            lr = _check.learning_rate(self.lr, self._steps)
+            checked = self._checked(grads)
+            self._steps += 1
+            for owner, keys in self._places:
+                mine = checked.keys() & keys.keys()
+                if mine:
+                    with owner._stepped() as arrays:
+                        for name in mine:
+                            kept = self._kept[name]
+                            coefficients = self._coefficients(lr, kept.steps + 1)
+                            kept.step(arrays[keys[name]], checked[name], coefficients)
+
+    def _checked(self, grads: Mapping[str, Any]) -> dict[str, _check.Gradient]:
+        given = _check.named("grads", grads)
+        _check.require_known(given, self._kept)
+        found = {}
+        for name, grad in given.items():
+            rows, values = grad if isinstance(grad, RowGrad) else (None, grad)
+            kept = self._kept[name]
+            found[name] = _check.gradient(name, kept.shape, kept.dtype, rows, values)
+        return found
+
+    def catch_up_all(self) -> None:
+        """Bring every row up to date, where `catch_up` lets rows lag behind; otherwise nothing.
+
+        To be called when training ends, and before all rows are read or compared. It takes as long
+        as all that rows have missed, and forgets the coefficients of the steps so far.
+        """
+        with self._lock:
+            for owner, keys in self._places:
+                with owner._stepped() as arrays:
+                    for name, key in keys.items():
+                        self._kept[name].catch_up(arrays[key])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a run needs to go on, beside the parameters: numbers and arrays by name.
+
+        Returns
+        -------
+        dict of str to int or ndarray
+            What `numpy.savez` stores. The arrays are read-only, and later steps show in them.
+
+        See Also
+        --------
+        embedrnn.Embedding.state_dict : The parameters of a layer.
+        """
+        with self._lock:
+            every = {
+                f"{name}.{key}": value
+                for name, kept in self._kept.items()
+                for key, value in kept.state().items()
+            }
+            return {"step": self._steps, **every}
+
+    def load_state_dict(self, state_dict: Mapping[str, npt.ArrayLike]) -> None:
+        """Go on from where another optimiser of the same kind and parameters was.
+
+        A run that goes on so has the bits of one that was never ended.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to array_like
+            As `state_dict` returns it, or `numpy.load` what was stored of it. Copied.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a name is missing or unexpected, or a number, shape or dtype does not fit. The
+            message names it, and nothing has changed.
+        """
+        with self._lock:
+            like = {
+                f"{name}.{key}": stored
+                for name, kept in self._kept.items()
+                for key, stored in kept.stored().items()
+            }
+            number = _check.Stored((), np.dtype(np.int64))
+            found = _check.optimizer_state({"step": number, **like}, state_dict)
+            for name in self._kept:
+                _check.require_steps(name, found)
+            self._steps = int(found["step"])
+            for name, kept in self._kept.items():
+                kept.load({key: found[f"{name}.{key}"] for key in kept.stored()})
+
+
+def _places(parameters: Any) -> Iterator[tuple[Layer | _Arrays, dict[str, str]]]:
+    """Yield who holds parameters, and the name of each there by its name here."""
+    if isinstance(parameters, Layer):
+        yield parameters, {key: key for key in parameters.state_dict()}
+        return
+    arrays: dict[str, Array] = {}
+    for name, leaf in _check.named("parameters", parameters).items():
+        if isinstance(leaf, Layer):
+            yield leaf, {f"{name}.{key}": key for key in leaf.state_dict()}
+        else:
+            _check.require_steppable(name, leaf)
+            arrays[name] = leaf
+    yield _Arrays(arrays), {name: name for name in arrays}
