@@ -90,6 +90,12 @@ class Sequences:
         return np.asarray(np.arange(self.x.shape[1]) < self.lengths[:, None])
 
     @property
+    def grad_output(self) -> Array:
+        """A gradient of the output (B, T, H), zero at steps that are padding."""
+        shape = (*self.x.shape[:2], self.hidden)
+        return _numbers(shape, self.x.dtype) * self.valid[..., None]
+
+    @property
     def hidden(self) -> int:
         """Units of the hidden state."""
         return int(self.weight_hh.shape[1])
@@ -99,6 +105,11 @@ class Sequences:
         """Floating-point operations of the two products on valid steps; padding counts nothing."""
         outputs, width = self.weight_ih.shape
         return int(2 * outputs * (width + self.hidden) * self.lengths.sum())
+
+
+def joined_gradients(grads: Iterable[Array]) -> Array:
+    """Return gradients as one vector, each over its largest magnitude."""
+    return np.concatenate([np.ravel(grad / np.abs(grad).max()) for grad in grads])
 
 
 def in_turn(call: Callable[[Any], Any], batches: Iterable[Any]) -> Callable[[], Any]:

@@ -3,7 +3,8 @@
 from cells.cell import Cell, Goal, Operation
 from cells.recurrent import RECURRENT_CELLS
 from cells.rows import ROW_CELLS
+from cells.training import TRAINING_CELLS
 
 __all__ = ["CELLS", "Cell", "Goal", "Operation"]
 
-CELLS = [*ROW_CELLS, *RECURRENT_CELLS]
+CELLS = [*ROW_CELLS, *RECURRENT_CELLS, *TRAINING_CELLS]

@@ -43,8 +43,8 @@ _KINDS: dict[Callable[[int, int], Array], str] = {
 }
 
 # B, T, I, H, lengths
-_Shape = tuple[int, int, int, int, Callable[[int, int], Array]]
-MANY_ROWS: list[_Shape] = [
+Shape = tuple[int, int, int, int, Callable[[int, int], Array]]
+MANY_ROWS: list[Shape] = [
     (8, 64, 128, 128, full),
     (8, 128, 128, 256, lengths_of_sentences),
     (20, 50, 100, 100, lengths_of_sentences),
@@ -59,7 +59,7 @@ MANY_ROWS: list[_Shape] = [
     (8, 16, 1024, 1024, full),
     (32, 16, 1024, 1024, even),
 ]
-FEW_ROWS: list[_Shape] = [
+FEW_ROWS: list[Shape] = [
     (1, 128, 48, 48, full),
     (1, 256, 128, 128, full),
     (1, 64, 256, 256, full),
@@ -99,10 +99,11 @@ def reads_from(work: Sequences) -> str:
     return "l2_bytes" if in_second else "l3_bytes"
 
 
-def _cell(operation: Operation, gates: int, shape: _Shape) -> Cell:
+def recurrent_cell(group: str, operation: Operation, gates: int, shape: Shape) -> Cell:
+    """Return the cell of one shape."""
     batch, steps, width, hidden, lengths = shape
     return Cell(
-        "recurrent",
+        group,
         operation,
         f"B {batch}, T {steps}, I {width}, H {hidden}{_KINDS[lengths]}",
         partial(sequences, lengths(batch, steps), steps, width, hidden, gates),
@@ -111,17 +112,18 @@ def _cell(operation: Operation, gates: int, shape: _Shape) -> Cell:
 
 def _cells(cell: str) -> list[Cell]:
     gates, forward = GATES[cell], f"{cell}_forward"
+    cell_of = partial(recurrent_cell, "recurrent")
     many = _operation(cell, "forward", MANY[cell])
     few = _operation(cell, "few_rows", FEW, limit=reads_from, work=reads, contest=forward)
     padding = _operation(cell, "padding", PADDING)
     step = _operation(cell, "step", FEW)
     one_row = _operation(cell, "step", FEW, limit="l2_bytes", work=all_reads)
     return [
-        *(_cell(many, gates, shape) for shape in MANY_ROWS),
-        *(_cell(few, gates, shape) for shape in FEW_ROWS),
-        _cell(padding, gates, (32, 128, 128, 128, half)),
-        _cell(one_row, gates, (1, 1, 128, 128, full)),
-        _cell(step, gates, (32, 1, 128, 128, full)),
+        *(cell_of(many, gates, shape) for shape in MANY_ROWS),
+        *(cell_of(few, gates, shape) for shape in FEW_ROWS),
+        cell_of(padding, gates, (32, 128, 128, 128, half)),
+        cell_of(one_row, gates, (1, 1, 128, 128, full)),
+        cell_of(step, gates, (32, 1, 128, 128, full)),
     ]
 
 

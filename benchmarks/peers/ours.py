@@ -7,7 +7,7 @@ import numpy as np
 
 import embedrnn as er
 from peers import OURS, Contestant, contestant
-from workloads import Array, Bags, Rows, Sequences, in_turn
+from workloads import Array, Bags, Rows, Sequences, in_turn, joined_gradients
 
 
 @contestant("gather", OURS)
@@ -101,7 +101,33 @@ def step(cell: str, batch: Sequences, _threads: int) -> Contestant:
     return Contestant(lambda: layer.step(x, state)[0])
 
 
+def training(cell: str, batch: Sequences, _threads: int) -> Contestant:
+    """Run forward and backward, weights being packed in each call as training changes them."""
+    vjp, grad_output = getattr(er, f"{cell}_vjp"), batch.grad_output
+    weights = batch.weight_ih, batch.weight_hh, batch.bias_ih, batch.bias_hh
+
+    def run() -> Any:
+        _, backward = vjp(batch.x, *weights, lengths=batch.lengths)
+        return backward(grad_output)
+
+    return Contestant(run, lambda grads: joined_gradients(grads[: 1 + len(weights)]))
+
+
+@contestant("adam_step", OURS)
+def adam_step(rows: Rows, _threads: int) -> Contestant:
+    table = rows.table.copy()
+    optimizer = er.optim.Adam({"table": table})
+
+    def run(ids: Array) -> Array:
+        grad = er.coalesce(ids, rows.updates, num_embeddings=len(table))
+        optimizer.step({"table": grad})
+        return table
+
+    return Contestant(in_turn(run, rows.batches), lambda stepped: stepped[rows.batches[0]])
+
+
 for _cell in ("rnn", "gru", "lstm"):
+    contestant(f"{_cell}_training", OURS)(partial(training, _cell))
     contestant(f"{_cell}_forward", OURS)(partial(recurrent, _cell))
     contestant(f"{_cell}_step", OURS)(partial(step, _cell))
     contestant(f"{_cell}_padding", OURS)(partial(recurrent, _cell))

@@ -1,4 +1,4 @@
-"""PyTorch, without gradients; its tensors share the memory of the workload's arrays."""
+"""PyTorch; its tensors share the memory of the workload's arrays. Only training has gradients."""
 
 from dataclasses import replace
 from functools import partial
@@ -10,7 +10,7 @@ from torch.nn.functional import embedding, embedding_bag
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from peers import Contestant, contestant
-from workloads import Bags, Rows, Sequences, in_turn
+from workloads import Array, Bags, Rows, Sequences, in_turn, joined_gradients
 
 torch.set_grad_enabled(False)
 
@@ -119,11 +119,59 @@ def padded(cell: type[torch.nn.RNNBase], batch: Sequences, _threads: int) -> Con
     return Contestant(partial(layer, x), lambda got: got[0].numpy().swapaxes(0, 1)[valid])
 
 
+def training(
+    cell: type[torch.nn.RNNBase], packs: bool, batch: Sequences, _threads: int
+) -> Contestant:
+    """Run forward and backward, to x, the weights and the biases."""
+    layer, x = _layer(cell, batch), _time_major(batch).requires_grad_()
+    lengths = torch.from_numpy(batch.lengths)
+    grad_output = torch.from_numpy(np.ascontiguousarray(batch.grad_output.swapaxes(0, 1)))
+    wanted = [x, *layer.parameters()]
+    for parameter in wanted[1:]:
+        parameter.requires_grad_()
+
+    @torch.enable_grad()
+    def run() -> tuple[torch.Tensor, ...]:
+        if packs:
+            output, _ = layer(pack_padded_sequence(x, lengths, enforce_sorted=False))
+            output, _ = pad_packed_sequence(output, total_length=len(x))
+        else:
+            output, _ = layer(x)
+        return torch.autograd.grad(output, wanted, grad_output)
+
+    def answer(grads: tuple[torch.Tensor, ...]) -> Array:
+        of_x, *others = (grad.numpy() for grad in grads)
+        return joined_gradients([of_x.swapaxes(0, 1), *others])
+
+    return Contestant(run, answer)
+
+
+@contestant("adam_step", "SparseAdam")
+def sparse_adam(rows: Rows, _threads: int) -> Contestant:
+    table = torch.from_numpy(rows.table.copy())
+    updates = torch.from_numpy(rows.flat_updates)
+    optimizer = torch.optim.SparseAdam([table])
+
+    def run(ids: torch.Tensor) -> torch.Tensor:
+        table.grad = torch.sparse_coo_tensor(
+            ids[None], updates, table.shape, check_invariants=False
+        )
+        optimizer.step()
+        return table
+
+    named = torch.from_numpy(rows.batches[0])
+    return Contestant(in_turn(run, _flat(rows)), lambda stepped: stepped[named].numpy())
+
+
 for _operation, _cell in (
     ("rnn_forward", torch.nn.RNN),
     ("gru_forward", torch.nn.GRU),
     ("lstm_forward", torch.nn.LSTM),
 ):
+    for _name, _packs in (("packed", True), ("padded", False)):
+        contestant(_operation.replace("forward", "training"), f"nn.{_cell.__name__} {_name}")(
+            partial(training, _cell, _packs)
+        )
     contestant(_operation, f"nn.{_cell.__name__} packed")(partial(packed, _cell))
     for _contest in (_operation, _operation.replace("forward", "step")):
         contestant(_contest, f"nn.{_cell.__name__} padded")(partial(padded, _cell))
