@@ -136,13 +136,13 @@ kernels::OptimNeeds needs_of(OptimRule rule) {
 
 template <class S>
 std::ptrdiff_t optim_step(const OptimArgs<S>& args) {
-  if (args.cols == 0) return kAllInRange;
   if (!args.all_rows) {
     const Resolver resolve(args.indices, args.n_rows);
     const std::ptrdiff_t bad = resolve.first_bad();
-    if (bad == kAllInRange) step_named_rows(args, resolve);
+    if (bad == kAllInRange && args.cols > 0) step_named_rows(args, resolve);
     return bad;
   }
+  if (args.cols == 0) return kAllInRange;
   if (!goes_by_elements(args)) return step_all_rows(args), kAllInRange;
   const std::ptrdiff_t n = args.n_rows * args.cols, rows = n / kElementsARow;
   step_all_rows(elements_from(args, 0, rows, kElementsARow));

@@ -81,11 +81,10 @@ def _with_decay(grad: Array, param: Array, decay: Any) -> Array:
 def _sum_of_squares(rows: Array) -> Array:
     """Return the sum of squares of each row, in a fixed number of interleaved partial sums."""
     parts = 64 // rows.itemsize
-    padded = np.zeros((len(rows), -(-rows.shape[1] // parts), parts), rows.dtype)
-    padded.reshape(len(rows), -1)[:, : rows.shape[1]] = rows
     sums = np.zeros((len(rows), parts), rows.dtype)
-    for k in range(padded.shape[1]):
-        sums += padded[:, k] * padded[:, k]
+    for first in range(0, rows.shape[1], parts):
+        some = rows[:, first : first + parts]
+        sums[:, : some.shape[1]] += some * some
     while sums.shape[1] > 1:
         half = sums.shape[1] // 2
         sums = sums[:, :half] + sums[:, half:]
@@ -119,7 +118,7 @@ def optim_step(
     if indices is None:
         indices = np.arange(len(param))
     bad = first_out_of_range(indices, len(param))
-    if bad >= 0:
+    if bad >= 0 or param.shape[1] == 0:
         return bad
 
     def take(rows: Indices, gradient: Array, at: int) -> None:
