@@ -135,6 +135,15 @@ def table_layer_calls(name: str, **indices: Any) -> dict[str, Callable[[], Argum
     }
 
 
+def row_grad() -> er.RowGrad:
+    return er.RowGrad(np.array([0, 4]), values((2, 3), "f4"))
+
+
+def optimizer(**options: Any) -> er.optim.SGD:
+    """Return an optimiser with a state, which a step that is refused must not change."""
+    return er.optim.SGD({"w": values((5, 3), "f4")}, momentum=0.9, **options)
+
+
 # The recurrent functions, and the cell that each runs by default.
 FORWARDS = {f"{name.lower()}_forward": cell for name, cell in LAYERS.items()}
 VJPS = {f"{name.lower()}_vjp": cell for name, cell in LAYERS.items()}
@@ -183,6 +192,16 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "convert.to_onnx": lambda: {"parameters": parameters_of(er.LSTM(2, 4))},
     "convert.from_keras": lambda: {"weights": [zeros(2, 12), zeros(4, 12), zeros(2, 12)]},
     "convert.to_keras": lambda: {"parameters": parameters_of(er.LSTM(2, 4))},
+    **{
+        f"optim.{name}": lambda: {"parameters": {"w": values((5, 3), "f4")}}
+        for name in er.optim.__all__
+    },
+    "optim.SGD.step": lambda: {"self": optimizer(), "grads": {"w": row_grad()}},
+    "optim.SGD.load_state_dict": lambda: {
+        "self": optimizer(), "state_dict": optimizer().state_dict(),
+    },
+    "clip_grad_norm": lambda: {"grads": {"w": values((5, 3), "f4"), "v": row_grad()},
+                               "max_norm": 0.5},
     "set_num_threads": lambda: {"n": 1},
     "use_backend": lambda: {"name": "numpy"},
 }  # fmt: skip
@@ -212,10 +231,11 @@ def function_of(call: str) -> Callable[..., Any]:
 
 # What a message may name in place of an argument: the part of it that is wrong.
 PARTS = {
+    "grads": "index|values",
     "indices": "index",
     "name": "backend",
     "offsets": "offset",
-    "parameters": "(weight|bias)_",
+    "parameters": "(weight|bias)_|^w ",
     "self": "index|step|int8 rows",
     "state": "[hc]_0",
     "state_dict": "weight",
@@ -1039,6 +1059,65 @@ def strange_rows() -> list[Row]:
     ]  # fmt: skip
 
 
+def optimizer_rows() -> list[Row]:
+    every: list[Row] = [
+        (f"optim.{name}", changes, error, words)
+        for name in er.optim.__all__
+        for changes, error, words in (
+            ({"parameters": {"w": [1.0]}}, TypeError, "w must be an ndarray, got list"),
+            ({"parameters": {"w": zeros(2, dtype=int)}}, TypeError, "w must be float32, float64, "),
+            ({"parameters": {"w": read_only(zeros(2))}}, ValueError, "w is read-only"),
+            ({"parameters": {"a": {"w": zeros(2)}, "a.w": zeros(2)}}, ValueError,
+             "parameters must have names that differ, got 'a.w' twice"),
+            ({"parameters": {"w": {1: zeros(2)}}}, TypeError,
+             "parameters['w'] must have names that are strings, got 1"),
+            ({"lr": -1}, ValueError, "lr must be finite and 0 or more, got -1.0"),
+            ({"lr": np.inf}, ValueError, "lr must be finite and 0 or more, got inf"),
+            ({"lr": "1"}, TypeError, "lr must be a number, got '1'"),
+            ({"weight_decay": np.nan}, ValueError, "weight_decay must be finite and 0 or more"),
+            ({"catch_up": 2}, TypeError, "catch_up must be True or False, got 2"),
+            ({"rng": "a"}, TypeError, "rng must be what numpy.random.default_rng takes, got 'a'"),
+        )
+    ]  # fmt: skip
+    bad_rows: list[tuple[list[Any], type[Exception], str]] = [
+        ([0, 5], IndexError, "index 5 at position 1 is out of range for w with 5 rows"),
+        ([-1, 4], IndexError, "index -1 at position 0 is out of range for w with 5 rows"),
+        ([4, 4], ValueError, "grads['w'].indices must be distinct and rising"),
+        ([4, 0], ValueError, "grads['w'].indices must be distinct and rising"),
+        ([0.0, 4.0], TypeError, "grads['w'].indices must be integers, got float64"),
+    ]
+    return [
+        *every,
+        *((f"optim.{name}", {"eps": 0}, ValueError, "eps must be positive, got 0.0")
+          for name in er.optim.__all__ if name != "SGD"),
+        *((f"optim.{name}", {"betas": betas}, error, words)
+          for name in ("Adam", "AdamW")
+          for betas, error, words in (
+              (0.9, TypeError, "betas must be two numbers, got 0.9"),
+              ((0.9, 1.0), ValueError, "betas[1] must be in [0, 1), got 1.0"),
+          )),
+        ("optim.SGD", {"momentum": 1.0}, ValueError, "momentum must be in [0, 1), got 1.0"),
+        ("optim.SGD", {"nesterov": True}, ValueError, "nesterov needs a momentum above 0, got 0"),
+        *(("optim.SGD.step", {"grads": {"w": er.RowGrad(np.array(rows), zeros(2, 3))}}, error,
+           words) for rows, error, words in bad_rows),
+        ("optim.SGD.step", {"grads": {"w": zeros(5, 2)}}, ValueError,
+         "grads['w'] must have shape (5, 3), got (5, 2)"),
+        ("optim.SGD.step", {"grads": {"w": zeros(5, 3, dtype="f8")}}, TypeError,
+         "grads['w'] must be float32 as the parameter is, got float64"),
+        ("optim.SGD.step", {"grads": {"v": zeros(5, 3)}}, ValueError,
+         "grads must name parameters, got 'v': there are 'w'"),
+        ("optim.SGD.step", {"grads": zeros(5, 3)}, TypeError,
+         "grads must be a mapping of names, got ndarray"),
+        ("optim.SGD.load_state_dict", {"state_dict": {"step": 1}}, ValueError,
+         "state_dict does not fit the optimiser: missing w.step, w.momentum_buffer"),
+        ("clip_grad_norm", {"max_norm": 0}, ValueError, "max_norm must be positive, got 0.0"),
+        ("clip_grad_norm", {"grads": {"a": [zeros(2, dtype=int)]}}, TypeError,
+         "grads['a'][0] must be float32, float64, float16 or bfloat16, got int64"),
+        ("clip_grad_norm", {"grads": er.RowGrad(np.array([1]), zeros(2, 3))}, ValueError,
+         "values must have shape (1,) + (...), got (2, 3)"),
+    ]  # fmt: skip
+
+
 ROWS: list[Row] = [
     *strange_rows(),
     *gather_rows(),
@@ -1071,5 +1150,6 @@ ROWS: list[Row] = [
     *embedding_rows(),
     *embedding_bag_layer_rows(),
     *conversion_rows(),
+    *optimizer_rows(),
     *runtime_rows(),
 ]  # fmt: skip

@@ -84,6 +84,21 @@ def steps(dtype: Any) -> Iterator[Any]:
             yield from state if isinstance(state, tuple) else (state,)
 
 
+def optimisers(dtype: Any) -> Iterator[Any]:
+    for name in er.optim.__all__:
+        for options in ({}, {"weight_decay": 0.1, "catch_up": True, "rng": 0}):
+            for case in ROW_CASES:
+                p = case.table(dtype)
+                if p.shape[0] == 0:
+                    continue
+                optimizer = getattr(er.optim, name)({"w": p}, lr=0.1, **options)
+                grad = er.coalesce(case.indices(), case.updates(dtype), num_embeddings=case.n_rows)
+                for given in (grad, case.table(dtype), grad):
+                    optimizer.step({"w": given})
+                yield p
+                yield from optimizer.state_dict().values()
+
+
 OPERATIONS: dict[str, tuple[Callable[[Any], Iterator[Any]], tuple[str, ...]]] = {
     "gather": (gather, (*FLOATS, "int16", "complex128")),
     "scatter_add": (scatter_add, (*FLOATS, "int16", "uint64")),
@@ -92,6 +107,7 @@ OPERATIONS: dict[str, tuple[Callable[[Any], Iterator[Any]], tuple[str, ...]]] = 
     "quantized": (quantized, ("float32",)),
     **{cell: (recurrence(cell), ("float32", "float64")) for cell in GATES},
     "steps": (steps, ("float32", "float64")),
+    "optimisers": (optimisers, FLOATS),
 }
 CALLS = [(name, dtype) for name, (_, dtypes) in OPERATIONS.items() for dtype in dtypes]
 

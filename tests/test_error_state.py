@@ -72,6 +72,28 @@ def quantized(dtype: Any) -> list[Any]:
     return [table.rows, er.gather(table, [0, 1]), er.embedding_bag(table, [[0, 0, 1, 2]])]
 
 
+def optimised(name: str, dtype: Any, rows: Any) -> list[Any]:
+    """Step infinite, great and vanishing numbers, catching up and rounding by chance."""
+    with np.errstate(all="ignore"):
+        start = np.array([[1, BIG], [1e-40, 6e4], [np.inf, 0]], "f4").astype(dtype)
+        grads = [grad.astype(dtype) for grad in (SUMMED[:3], SUMMED[2:], SUMMED[:3])]
+    results = []
+    for options in ({}, {"weight_decay": 0.5, "catch_up": True, "rng": 0}):
+        p = start.copy()
+        optimizer = getattr(er.optim, name)({"w": p}, lr=1e30, **options)
+        for grad in grads:
+            optimizer.step({"w": er.RowGrad(rows, grad[rows])})
+        optimizer.catch_up_all()
+        results += [p, *optimizer.state_dict().values()]
+    return results
+
+
+def clipped() -> list[Any]:
+    grads = [SUMMED[:2], SUMMED[4:], np.full((1, 2), 6e4, "f2")]
+    results = [er.clip_grad_norm(grads, most) for most in (1e-40, 1e30)]
+    return [part for scaled, norm in results for part in (*scaled, norm)]
+
+
 HALF = {"float16": "f2", "bfloat16": HALVES[1]}
 CALLS: dict[str, Callable[[], list[Any]]] = {
     **{f"scatter_add_{d}": lambda d=d: scatter_add(d, SUMMED) for d in ("f4", "f8", "c8", ">f4")},
@@ -93,6 +115,10 @@ CALLS: dict[str, Callable[[], list[Any]]] = {
        for d in ("f4", "f8", HALVES[1])},
     **{f"by_frequency_{make.__name__}_{d}": lambda make=make, d=d: by_frequency(make, d)
        for make in (er.Embedding, er.EmbeddingBag) for d in ("f4", "f2")},
+    **{f"optim_{name}_{np.dtype(d).name}":
+       lambda name=name, d=d: optimised(name, d, np.array([0, 2]))
+       for name in er.optim.__all__ for d in ("f4", "f8", *HALVES)},
+    "clip_grad_norm": clipped,
     "lstm": lstm,
     **{f"{cell}_vjp": lambda cell=cell: recurrent_vjp(cell) for cell in ("RNN", "GRU", "LSTM")},
     "new_table": lambda: [er.Embedding(5000, 10, dtype="f2", rng=0).weight],

@@ -1,5 +1,7 @@
 """Optimisers: the rules by loops in float64 and by PyTorch, and what a step may not do."""
 
+import copy
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -473,7 +475,7 @@ BAD_GRADS: dict[str, tuple[Any, type[Exception], str]] = {
               r"^grads\['w'\] must be float32 as the parameter is, got float64$"),
     "none": ({"w": None}, TypeError, r"^grads\['w'\] must be array_like, got NoneType"),
     "values": ({"w": er.RowGrad(OF_ROWS.indices, np.ones((3, D), "f4"))}, ValueError,
-               r"^grads\['w'\] must have shape \(2, 19\), got \(3, 19\)$"),
+               r"^grads\['w'\].values must have shape \(2, 19\), got \(3, 19\)$"),
     "row": ({"w": er.RowGrad(np.array([0, V]), OF_ROWS.values)}, IndexError,
             "^index 23 at position 1 is out of range for w with 23 rows: expected 0 <= index < 23"),
     "negative": ({"w": er.RowGrad(np.array([-1, 0]), OF_ROWS.values)}, IndexError,
@@ -736,6 +738,18 @@ def test_threads_take_turns(core: Any) -> None:
         thread.join()
     assert (layer.weight[[0, 2]] == -200).all()
     assert optimizer.state_dict()["step"] == 200
+
+
+def test_copies_belong_together(backend: str, embedding: er.Embedding) -> None:
+    bias = np.ones(3)
+    optimizer = er.optim.SGD({"e": embedding, "bias": bias}, lr=1.0, momentum=0.5)
+    for again in (copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))):
+        optimizer.step({"e": {"weight": OF_ROWS}, "bias": np.ones(3)})
+        layer, array, other = again((embedding, bias, optimizer))
+        assert_same_bits(layer.weight, embedding.weight)
+        other.step({"e": {"weight": OF_ROWS}, "bias": np.ones(3)})
+        assert (layer.weight[0] < embedding.weight[0]).all()
+        assert (array < bias).all()
 
 
 # --- clipping ------------------------------------------------------------------------------------

@@ -337,7 +337,7 @@ def test_the_same_answer(either: str, make: Callable[[np.ndarray], Any]) -> None
     assert described(
         (case, path, difference(case, path, make))
         for case, path, _ in every_place()
-        if path[0] not in ARRAYS_ONLY
+        if path[0] not in ARRAYS_ONLY and not (case.startswith("optim.") and "parameters" in path)
     ) == []  # fmt: skip
 
 
@@ -356,7 +356,10 @@ def test_refused_by_name(either: str, make: Callable[[np.ndarray], Any]) -> None
         # What is copied only may be of any dtype, if the rest is too.
         copied = case in {"pad", "unpad"} or (case, path) == ("gather", ("weight",))
         any_dtype = copied and type(strange) is np.ndarray
-        return fault(case, path, strange, may_pass=any_dtype, any_name=any_dtype)
+        nested = (case == "clip_grad_norm" and isinstance(strange, dict)) or (
+            case.startswith("optim.") and "parameters" in path and isinstance(strange, er.GRU)
+        )
+        return fault(case, path, strange, may_pass=any_dtype or nested, any_name=any_dtype)
 
     every = ((case, path, wrong(case, path, array)) for case, path, array in every_place())
     assert described(every) == []

@@ -59,7 +59,7 @@ def _leaves(what: str, tree: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
         if not isinstance(key, str):
             raise TypeError(f"{what} must have names that are strings, got {shown(key)}")
         if isinstance(value, Mapping):
-            for name, leaf in _leaves(what, value):
+            for name, leaf in _leaves(f"{what}[{key!r}]", value):
                 yield f"{key}.{name}", leaf
         else:
             yield key, value
@@ -133,8 +133,9 @@ def gradient(
 ) -> Gradient:
     """Check the gradient of a parameter of this shape and dtype."""
     label = f"grads[{name!r}]"
-    array = as_array(label, values)
     rows = None if indices is None else _rising_rows(name, label, indices, shape)
+    label = label if rows is None else f"{label}.values"
+    array = as_array(label, values)
     require_shape(label, array, shape if rows is None else (rows.size, *shape[1:]))
     if native(array.dtype) not in (dtype, sum_dtype(dtype)):
         raise TypeError(f"{label} must be {dtype} as the parameter is, got {array.dtype}")

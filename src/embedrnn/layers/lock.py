@@ -34,6 +34,10 @@ class Lock:
     def __exit__(self, *_: object) -> None:
         self.release()
 
+    def __reduce__(self) -> tuple[type["Lock"], tuple[()]]:
+        """Make another one of a copy or a pickle, which nobody holds."""
+        return Lock, ()
+
 
 _locks: WeakValueDictionary[int, Lock] = WeakValueDictionary()
 

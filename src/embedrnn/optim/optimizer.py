@@ -177,5 +177,5 @@ def _places(parameters: Any) -> Iterator[tuple[Layer | _Arrays, dict[str, str]]]
             yield leaf, {f"{name}.{key}": key for key in leaf.state_dict()}
         else:
             _check.require_steppable(name, leaf)
-            arrays[name] = np.asarray(leaf).view()  # whose shape is nobody else's to change
+            arrays[name] = np.asarray(leaf)
     yield _Arrays(arrays), {name: name for name in arrays}
