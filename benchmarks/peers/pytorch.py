@@ -130,14 +130,14 @@ def training(
     for parameter in wanted[1:]:
         parameter.requires_grad_()
 
-    @torch.enable_grad()
-    def run() -> tuple[torch.Tensor, ...]:
-        if packs:
-            output, _ = layer(pack_padded_sequence(x, lengths, enforce_sorted=False))
-            output, _ = pad_packed_sequence(output, total_length=len(x))
-        else:
-            output, _ = layer(x)
-        return torch.autograd.grad(output, wanted, grad_output)
+    def run() -> Any:
+        with torch.enable_grad():
+            if packs:
+                output, _ = layer(pack_padded_sequence(x, lengths, enforce_sorted=False))
+                output, _ = pad_packed_sequence(output, total_length=len(x))
+            else:
+                output, _ = layer(x)
+            return torch.autograd.grad(output, wanted, grad_output)
 
     def answer(grads: tuple[torch.Tensor, ...]) -> Array:
         of_x, *others = (grad.numpy() for grad in grads)

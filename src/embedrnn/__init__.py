@@ -1,6 +1,9 @@
 """Embedding gather, scatter-add and recurrent passes over padded sequences, for NumPy arrays."""
 
-from embedrnn import convert, optim
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_argmax, embedding_bag_vjp
 from embedrnn.clipping import clip_grad_norm
 from embedrnn.coalesce import RowGrad, coalesce
@@ -14,6 +17,9 @@ from embedrnn.rnn import RNNGrads, rnn_forward, rnn_vjp
 from embedrnn.rows import gather, scatter_add
 from embedrnn.runtime import config, get_num_threads, set_num_threads, use_backend
 from embedrnn.version import __version__
+
+if TYPE_CHECKING:
+    from embedrnn import convert, optim
 
 __all__ = [
     "GRU",
@@ -53,6 +59,16 @@ __all__ = [
     "unpad",
     "use_backend",
 ]
+
+
+# What not everybody needs is imported when it is asked for.
+_LATER = {"convert", "optim"}
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LATER:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
