@@ -9,6 +9,7 @@ import pydoc
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from operator import attrgetter
@@ -81,7 +82,7 @@ def test_each_isa_object_exports_its_registry_only(path: Path) -> None:
 # A module may import its own level and those below; what is not named is a public module.
 LEVELS = {"_core": 0, "_cells": 0, "_docs": 0, "_modes": 0, "_quiet": 0, "_storage": 0,
           "version": 0, "_numpy": 1, "_backend": 2, "_check": 3, "layers": 5, "optim": 6,
-          "embedrnn": 7, "_demo": 8, "__main__": 9}  # fmt: skip
+          "embedrnn": 7, "_demo": 8, "__main__": 9, "adapters": 10}  # fmt: skip
 PUBLIC_LEVEL = 4
 PY_FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -114,8 +115,33 @@ def test_imports_go_down_only(file: Path) -> None:
     level = LEVELS.get(module_name(file), PUBLIC_LEVEL)
     imported = set(imported_modules(file))
     assert [name for name in imported if LEVELS.get(name, PUBLIC_LEVEL) > level] == []
-    if level in {LEVELS["_check"], PUBLIC_LEVEL, LEVELS["layers"], LEVELS["optim"]}:
+    above = {LEVELS[name] for name in ("_check", "layers", "optim", "adapters")}
+    if level in above | {PUBLIC_LEVEL}:
         assert not imported & {"_numpy", "_core"}, "the backends are reached through _backend"
+
+
+ADAPTERS = [file for file in (PACKAGE / "adapters").glob("*.py") if file.stem != "__init__"]
+
+
+def other_libraries(file: Path) -> set[str]:
+    """Return what a file imports beside NumPy, the standard library and this package."""
+    imported = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(str(node.module).partition(".")[0])
+    return imported - sys.stdlib_module_names - {"embedrnn", "numpy"}
+
+
+@pytest.mark.parametrize("file", PY_FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_an_adapter_alone_imports_another_library(file: Path) -> None:
+    assert other_libraries(file) == ({file.stem} if file in ADAPTERS else set())
+
+
+@pytest.mark.parametrize("file", PY_FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_nothing_imports_an_adapter(file: Path) -> None:
+    assert "adapters" not in imported_modules(file)
 
 
 # --- one surface -------------------------------------------------------------------------------
@@ -181,9 +207,15 @@ def test_versions_are_equal() -> None:
 
 # --- documentation -----------------------------------------------------------------------------
 
+# The adapters whose library is there.
+PRESENT = [
+    importlib.import_module(f"embedrnn.adapters.{file.stem}")
+    for file in ADAPTERS
+    if importlib.util.find_spec(file.stem)
+]
 PUBLIC = [
     getattr(module, name)
-    for module in (er, er.convert, er.optim)
+    for module in (er, er.convert, er.optim, *PRESENT)
     for name in module.__all__
     if callable(getattr(module, name))
 ]
@@ -194,7 +226,12 @@ MODULES = [
 ]
 
 
-@pytest.mark.parametrize("thing", PUBLIC, ids=lambda thing: thing.__name__)
+def full_name(thing: Any) -> str:
+    """Return a name that an adapter's function does not share with the one that it is named for."""
+    return f"{thing.__module__}.{thing.__name__}".removeprefix("embedrnn.")
+
+
+@pytest.mark.parametrize("thing", PUBLIC, ids=full_name)
 def test_docstrings_have_examples(thing: Any) -> None:
     assert "\nExamples\n--------\n>>> " in (inspect.getdoc(thing) or "")
 
@@ -202,17 +239,17 @@ def test_docstrings_have_examples(thing: Any) -> None:
 def documented_things() -> Iterator[tuple[str, Any]]:
     """Yield what is public, and the public methods of its classes, by name."""
     for thing in PUBLIC:
-        yield thing.__name__, thing
+        yield full_name(thing), thing
         if inspect.isclass(thing):
             for name, method in inspect.getmembers(thing, inspect.isfunction):
                 if name == "__call__" or not name.startswith("_"):
-                    yield f"{thing.__name__}.{name}", method
+                    yield f"{full_name(thing)}.{name}", method
 
 
 DOCUMENTED = dict(documented_things())
 
 
-@pytest.mark.parametrize("thing", PUBLIC, ids=lambda thing: thing.__name__)
+@pytest.mark.parametrize("thing", PUBLIC, ids=full_name)
 def test_docstrings_are_filled_in(thing: Any) -> None:
     text = pydoc.render_doc(thing, renderer=pydoc.plaintext)
     assert re.findall(r"^[ |]*\{[\w, ]*\}$", text, re.MULTILINE) == []
@@ -255,5 +292,8 @@ def test_docstrings_may_be_absent(run_python: Any) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_of_docstrings_work(backend: str, name: str) -> None:
+    package, _, library = name.rpartition(".")
+    if package == "adapters":
+        pytest.importorskip(library)
     module: Any = importlib.import_module(f"embedrnn.{name}")
     assert doctest.testmod(module, raise_on_error=True).failed == 0
