@@ -4,7 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from embedrnn._check.arrays import is_number
+from embedrnn._check.array_like import Array
+from embedrnn._check.arrays import is_half, is_number, native
+from embedrnn._check.coalesce import require_rising, row_grad
+from embedrnn._check.options import size
+from embedrnn._check.rows import Indices
 
 
 def instance(name: str, value: Any, expected: str, *kinds: type) -> None:
@@ -21,3 +25,40 @@ def differentiated(name: str, value: Any) -> None:
             f"{name} must be of floating-point numbers where it is differentiated, got "
             f"{value.dtype}"
         )
+
+
+def table_rows(grad: Any, num_embeddings: int) -> tuple[Indices, Array, int]:
+    """Check a RowGrad that others are to read, in native byte order and each row in one piece."""
+    rows, values = row_grad(grad.indices, grad.values)
+    n_rows = size("num_embeddings", num_embeddings, least=0)
+    require_rising("indices", rows, "a table", n_rows)
+    wide, dtype = rows.astype(np.int64, copy=False), native(values.dtype)
+    return wide, np.require(values, dtype, ["C_CONTIGUOUS", "ALIGNED"]), n_rows
+
+
+def matrix_rows(grad: Any, num_embeddings: int) -> tuple[Indices, Array, int]:
+    """Check a RowGrad of a matrix, whose rows SciPy is to hold as blocks."""
+    rows, values, n_rows = table_rows(grad, num_embeddings)
+    if values.ndim != 2 or not values.shape[1]:
+        raise ValueError(f"values must have shape (U, D) with columns, got {values.shape}")
+    if is_half(values.dtype):
+        raise TypeError(
+            f"values must have a dtype that SciPy has, got {values.dtype}: give "
+            "grad.astype('float32')"
+        )
+    return rows, values, n_rows
+
+
+def sparse_shape(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Check the shape of a sparse array whose rows are to be blocks."""
+    if len(shape) != 2 or not shape[1]:
+        raise ValueError(f"{name} must have shape (V, D) with columns, got {shape}")
+    return shape
+
+
+def sparse_tensor(name: str, layout: Any, expected: Any, axes: int) -> None:
+    """Check the layout of a tensor, and how many of its axes are sparse."""
+    if layout != expected:
+        raise TypeError(f"{name} must have the layout {expected}, got {layout}")
+    if axes != 1:
+        raise ValueError(f"{name} must have one sparse axis, that of rows, got {axes}")

@@ -82,6 +82,20 @@ def row_grad(indices: npt.ArrayLike, values: npt.ArrayLike) -> tuple[Indices, Ar
     return rows, array
 
 
+def require_rising(name: str, rows: Indices, table: str, n_rows: int) -> None:
+    """Check rows that others take as `coalesce` returns them: of a table, each once, and rising."""
+    outside = (rows < 0) | (rows >= n_rows)
+    if outside.any():
+        raise index_error(rows, int(outside.argmax()), table, n_rows, strict=True)
+    falling = rows[1:] <= rows[:-1]
+    if falling.any():
+        at = int(falling.argmax()) + 1
+        raise ValueError(
+            f"{name} must be distinct and rising, as coalesce returns them, got {rows[at]} at "
+            f"position {at} behind {rows[at - 1]}"
+        )
+
+
 def dense_rows(
     indices: npt.ArrayLike, values: npt.ArrayLike, num_embeddings: int
 ) -> tuple[Indices, Array, int]:

@@ -19,9 +19,10 @@ from embedrnn._check.arrays import (
     require_shape,
     sum_dtype,
 )
+from embedrnn._check.coalesce import require_rising
 from embedrnn._check.layers import require_mapping
 from embedrnn._check.options import below_one, not_negative, shown, whole
-from embedrnn._check.rows import Indices, index_error, row_numbers
+from embedrnn._check.rows import Indices, row_numbers
 
 Rate = float | Callable[[int], float]
 
@@ -152,16 +153,7 @@ def _rising_rows(name: str, label: str, indices: npt.ArrayLike, shape: tuple[int
         raise ValueError(f"{label}.indices must have one axis, got shape {rows.shape}")
     if not shape:
         raise ValueError(f"{label} must be an array: a scalar has no rows")
-    outside = (rows < 0) | (rows >= shape[0])
-    if outside.any():
-        raise index_error(rows, int(outside.argmax()), name, shape[0], strict=True)
-    falling = rows[1:] <= rows[:-1]
-    if falling.any():
-        at = int(falling.argmax()) + 1
-        raise ValueError(
-            f"{label}.indices must be distinct and rising, as coalesce returns them, got "
-            f"{rows[at]} at position {at} behind {rows[at - 1]}"
-        )
+    require_rising(f"{label}.indices", rows, name, shape[0])
     return rows
 
 
