@@ -151,6 +151,46 @@ EMBEDRNN_INLINE BFloat16 narrow_by_chance(float v, std::uint32_t random, BFloat1
 template <class T>
 inline constexpr std::ptrdiff_t kStepColumns = 1024 / std::ptrdiff_t{sizeof(T)};
 
+// One step of n elements. A function of its own, and so are the conversions below: all dtypes that
+// are stepped in T share one, which halves the code.
+template <class Rule, class T>
+EMBEDRNN_NOINLINE void update(const Rule& by,
+                              std::ptrdiff_t n,
+                              T* __restrict param,
+                              const T* __restrict grad,
+                              T* __restrict a,
+                              T* __restrict b) {
+  constexpr int kArrays = Rule::kRowWise ? 0 : Rule::kStates;
+  const Rule rule = by;  // a copy that no store can change
+  for (std::ptrdiff_t i = 0; i < n; ++i) {
+    T first{}, second{};
+    if constexpr (kArrays > 0) first = a[i];
+    if constexpr (kArrays > 1) second = b[i];
+    param[i] = rule(param[i], grad[i], first, second);
+    if constexpr (kArrays > 0) a[i] = first;
+    if constexpr (kArrays > 1) b[i] = second;
+  }
+}
+
+template <class S>
+EMBEDRNN_NOINLINE void widen_columns(const S* from, std::ptrdiff_t n, float* to) {
+  widen(from, n, to);
+}
+
+// Rounds n columns to halves, to the nearest or, of the elements from the given one on, by chance.
+template <class S>
+EMBEDRNN_NOINLINE void round_columns(const float* from, std::ptrdiff_t n, S* to) {
+  write_columns(from, n, to);
+}
+template <class S>
+EMBEDRNN_NOINLINE void round_columns_by_chance(
+    const float* from, std::ptrdiff_t n, std::uint32_t key, std::uint64_t element, S* to) {
+  for (std::ptrdiff_t i = 0; i < n; ++i) {
+    const std::uint32_t random = random_bits(key, element + static_cast<std::uint64_t>(i));
+    to[i] = narrow_by_chance(from[i], random, S{});
+  }
+}
+
 // What one step of one row works with.
 template <class S>
 class RowStep {
@@ -181,7 +221,7 @@ class RowStep {
 
   EMBEDRNN_INLINE T* params(std::ptrdiff_t at, std::ptrdiff_t n) {
     if constexpr (kHalves) {
-      widen(param_ + at, n, params_);
+      widen_columns(param_ + at, n, params_);
       return params_;
     } else {
       return param_ + at;
@@ -195,7 +235,7 @@ class RowStep {
     }
     if constexpr (kHalves) {
       if (b_.half_grad) {
-        widen(reinterpret_cast<const S*>(grad_) + at, n, grads_);
+        widen_columns(reinterpret_cast<const S*>(grad_) + at, n, grads_);
         return grads_;
       }
     }
@@ -206,24 +246,6 @@ class RowStep {
   EMBEDRNN_INLINE T* state(std::ptrdiff_t at) const {
     if constexpr (Rule::kRowWise || Which >= Rule::kStates) return nullptr;
     return b_.states[Which] + row_ * b_.cols + at;
-  }
-
-  template <class Rule>
-  static EMBEDRNN_INLINE void update(const Rule& rule,
-                                     std::ptrdiff_t n,
-                                     T* __restrict param,
-                                     const T* __restrict grad,
-                                     T* __restrict a,
-                                     T* __restrict b) {
-    constexpr int kArrays = Rule::kRowWise ? 0 : Rule::kStates;
-    for (std::ptrdiff_t i = 0; i < n; ++i) {
-      T first{}, second{};
-      if constexpr (kArrays > 0) first = a[i];
-      if constexpr (kArrays > 1) second = b[i];
-      param[i] = rule(param[i], grad[i], first, second);
-      if constexpr (kArrays > 0) a[i] = first;
-      if constexpr (kArrays > 1) b[i] = second;
-    }
   }
 
   EMBEDRNN_INLINE T mean_square(T decay) {
@@ -240,13 +262,9 @@ class RowStep {
   }
 
   EMBEDRNN_INLINE void put_back(std::ptrdiff_t at, std::ptrdiff_t n) {
-    if (!b_.by_chance) return write_columns(params_, n, param_ + at);
-    const std::uint32_t key = key_of_step(b_.seed, step_);
+    if (!b_.by_chance) return round_columns(params_, n, param_ + at);
     const auto element = b_.first_element + static_cast<std::uint64_t>(row_ * b_.cols + at);
-    for (std::ptrdiff_t i = 0; i < n; ++i) {
-      const std::uint32_t random = random_bits(key, element + static_cast<std::uint64_t>(i));
-      param_[at + i] = narrow_by_chance(params_[i], random, S{});
-    }
+    round_columns_by_chance(params_, n, key_of_step(b_.seed, step_), element, param_ + at);
   }
 
   const OptimBlock<T>& b_;
