@@ -24,6 +24,7 @@ from cases import (
     cell_arguments,
     run_cell,
     values,
+    vjp_cell,
 )
 
 RECORDED = Path(__file__).with_suffix(".json")
@@ -74,6 +75,15 @@ def recurrence(cell: str) -> Callable[[Any], Iterator[Any]]:
     return run
 
 
+def gradients(cell: str) -> Callable[[Any], Iterator[Any]]:
+    def run(dtype: Any) -> Iterator[Any]:
+        for case in RNN_CASES:
+            (output, state), backward = vjp_cell(cell, cell_arguments(case, dtype, cell))
+            yield from backward(values(output.shape, dtype, seed=12), state)
+
+    return run
+
+
 def steps(dtype: Any) -> Iterator[Any]:
     for layer in (er.RNN(5, 19, 2, rng=0, dtype=dtype), er.GRU(5, 19, 2, rng=0, dtype=dtype),
                   er.LSTM(5, 19, 2, rng=0, dtype=dtype)):  # fmt: skip
@@ -106,6 +116,7 @@ OPERATIONS: dict[str, tuple[Callable[[Any], Iterator[Any]], tuple[str, ...]]] = 
     "embedding_bag": (embedding_bag, FLOATS),
     "quantized": (quantized, ("float32",)),
     **{cell: (recurrence(cell), ("float32", "float64")) for cell in GATES},
+    **{f"{cell}_vjp": (gradients(cell), ("float32", "float64")) for cell in GATES},
     "steps": (steps, ("float32", "float64")),
     "optimisers": (optimisers, FLOATS),
 }

@@ -1106,6 +1106,21 @@ LONG_CALLS = {
         "x, weight = np.zeros((1, 99, 9999), 'f4'), np.zeros((8192, 9999), 'f4')",
         "er.lstm_forward(x, weight, weight[:, :2048])",
     ),
+    "backward": (
+        "x, weight = np.zeros((64, 200, 512), 'f4'), np.zeros((2048, 512), 'f4'); "
+        "backward = er.lstm_vjp(x, weight, weight)[1]",
+        "backward(x)",
+    ),
+    "backward_of_one_sequence": (
+        "x, weight = np.zeros((1, 20_000, 512), 'f4'), np.zeros((1536, 512), 'f4'); "
+        "backward = er.gru_vjp(x, weight, weight)[1]",
+        "backward(x)",
+    ),
+    "backward_to_wide_input": (
+        "x, weight = np.zeros((1, 99, 9999), 'f4'), np.zeros((8192, 9999), 'f4'); "
+        "backward = er.lstm_vjp(x, weight, weight[:, :2048])[1]",
+        "backward(x[..., :2048])",
+    ),
     "scatter_add": (
         "target, updates = np.zeros((9, 1024)), np.ones(1024)",
         "er.scatter_add(target, ids(10**7), updates)",
