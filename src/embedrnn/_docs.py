@@ -190,17 +190,18 @@ parameters : mapping of str to ndarray, layer or mapping, or a layer
     belongs to somebody else, as with `from_pretrained`, is copied once.
 
 lr : float or callable
-    The learning rate, or what returns it for a step, counted from 0.
+    The learning rate, or what returns it for a step, counted from 0. The attribute ``lr`` may
+    be set between steps.
 
 weight_decay : float
     The weight of an L2 penalty, whose gradient is added.
 
 catch_up : bool
     Whether rows without a gradient make up for the steps that they have missed, before their
-    next one: the numbers are then those of dense gradients. Otherwise they rest: neither
-    moments nor weights of theirs decay. It takes 8 bytes a row and a few numbers a step, until
-    `catch_up_all` is called, and as much arithmetic as dense steps, though not their traffic
-    with memory.
+    next one: the numbers are then those of dense gradients. It takes 8 bytes a row and a few
+    numbers a step, until `catch_up_all` is called, and as much arithmetic as dense steps, though
+    not their traffic with memory. Otherwise they rest, which costs nothing: neither moments nor
+    weights of theirs decay.
 
 rng : seed or numpy.random.Generator, optional
     Round halves up or down by chance, so that small steps are not lost, instead of to the

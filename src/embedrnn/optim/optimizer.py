@@ -78,7 +78,18 @@ class Optimizer(ABC):
         Notes
         -----
         A step that Ctrl-C ends, or whose process is forked in it, is one that some rows have made
-        and others have not.
+        and others have not. Python threads that step one optimiser take turns.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import embedrnn as er
+        >>> parameters = {"table": np.ones((4, 2)), "head": {"bias": np.ones(3)}}
+        >>> optimizer = er.optim.SGD(parameters, lr=0.5)
+        >>> optimizer.step({"table": er.coalesce([1, 1], [[0.0, 1.0]] * 2)})
+        >>> optimizer.step({"head": {"bias": np.array([1.0, 0.0, 0.0])}})
+        >>> parameters["table"][1], parameters["head"]["bias"]
+        (array([1., 0.]), array([0.5, 1. , 1. ]))
         """
         with self._lock:
             lr = _check.learning_rate(self.lr, self._steps)
@@ -108,6 +119,20 @@ class Optimizer(ABC):
 
         To be called when training ends, and before all rows are read or compared. It takes as long
         as all that rows have missed, and forgets the coefficients of the steps so far.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import embedrnn as er
+        >>> table = np.ones((4, 1))
+        >>> optimizer = er.optim.AdamW({"table": table}, lr=0.5, weight_decay=0.5, catch_up=True)
+        >>> for _ in range(2):
+        ...     optimizer.step({"table": er.coalesce([3], [[0.0]])})
+        >>> table.ravel().tolist()
+        [1.0, 1.0, 1.0, 0.5625]
+        >>> optimizer.catch_up_all()
+        >>> table.ravel().tolist()
+        [0.5625, 0.5625, 0.5625, 0.5625]
         """
         with self._lock:
             for owner, keys in self._places:
@@ -150,6 +175,17 @@ class Optimizer(ABC):
         TypeError, ValueError
             If a name is missing or unexpected, or a number, shape or dtype does not fit. The
             message names it, and nothing has changed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import embedrnn as er
+        >>> weight = np.ones(2)
+        >>> first, second = (er.optim.Adam({"weight": weight}) for _ in range(2))
+        >>> first.step({"weight": [1.0, 2.0]})
+        >>> second.load_state_dict(first.state_dict())
+        >>> list(second.state_dict())
+        ['step', 'weight.step', 'weight.exp_avg', 'weight.exp_avg_sq']
         """
         with self._lock:
             like = {
