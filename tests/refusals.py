@@ -200,6 +200,7 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "optim.SGD.load_state_dict": lambda: {
         "self": optimizer(), "state_dict": optimizer().state_dict(),
     },
+    "optim.SGD.catch_up": lambda: {"self": optimizer(catch_up=True), "rows": {"w": [0, 4]}},
     "clip_grad_norm": lambda: {"grads": {"w": values((5, 3), "f4"), "v": row_grad()},
                                "max_norm": 0.5},
     "set_num_threads": lambda: {"n": 1},
@@ -231,6 +232,7 @@ def function_of(call: str) -> Callable[..., Any]:
 
 # What a message may name in place of an argument: the part of it that is wrong.
 PARTS = {
+    "rows": "index",
     "grads": "index|values",
     "indices": "index",
     "name": "backend",
@@ -1108,6 +1110,12 @@ def optimizer_rows() -> list[Row]:
          "grads must name parameters, got 'v': there are 'w'"),
         ("optim.SGD.step", {"grads": zeros(5, 3)}, TypeError,
          "grads must be a mapping of names, got ndarray"),
+        ("optim.SGD.catch_up", {"rows": {"w": [0, 5]}}, IndexError,
+         "index 5 at position 1 is out of range for w with 5 rows"),
+        ("optim.SGD.catch_up", {"rows": {"w": [0.5]}}, TypeError,
+         "rows['w']: indices must be integers, got float64"),
+        ("optim.SGD.catch_up", {"rows": [0]}, TypeError,
+         "rows must be a mapping of names, got list"),
         ("optim.SGD.load_state_dict", {"state_dict": {"step": 1}}, ValueError,
          "state_dict does not fit the optimiser: missing w.step, w.momentum_buffer"),
         ("clip_grad_norm", {"max_norm": 0}, ValueError, "max_norm must be positive, got 0.0"),

@@ -83,7 +83,7 @@ def optimised(name: str, dtype: Any, rows: Any) -> list[Any]:
         optimizer = getattr(er.optim, name)({"w": p}, lr=1e30, **options)
         for grad in grads:
             optimizer.step({"w": er.RowGrad(rows, grad[rows])})
-        optimizer.catch_up_all()
+        optimizer.catch_up()
         results += [p, *optimizer.state_dict().values()]
     return results
 

@@ -136,7 +136,7 @@ def run(case: Case, p: np.ndarray, grads: Grads, **more: Any) -> Any:
 
 def stepped(case: Case, p: np.ndarray, grads: Grads, **more: Any) -> np.ndarray:
     p = p.copy()
-    run(case, p, grads, **more).catch_up_all()
+    run(case, p, grads, **more).catch_up()
     return p
 
 
@@ -344,11 +344,46 @@ def test_rows_that_catch_up_have_the_bits_of_dense_steps(
     for t, grad in enumerate(grads):
         optimizer.step({"w": grad})
         if t == 5:
-            optimizer.catch_up_all()
-    optimizer.catch_up_all()
+            optimizer.catch_up()
+    optimizer.catch_up()
     assert_same_bits(p, dense)
-    optimizer.catch_up_all()
+    optimizer.catch_up()
     assert_same_bits(p, dense)
+
+
+@every_case
+def test_rows_catch_up_before_they_are_looked_up(backend: str, case: Case) -> None:
+    dense, p = table(), table()
+    one, other = case({"w": dense}), case({"w": p}, catch_up=True)
+    for seed, ids in enumerate([[3, 5], [5, 7, 7], [20], [3, 22, -1]]):
+        other.catch_up({"w": ids})
+        assert_same_bits(p[ids], dense[ids])
+        grad = er.coalesce(ids, table("f4", (len(ids), D)) + seed, num_embeddings=V)
+        one.step({"w": grad.to_dense(V)})
+        other.step({"w": grad})
+    other.catch_up({"w": np.zeros((2, 0), int)})
+    other.catch_up()
+    other.catch_up({"w": [0]})
+    assert_same_bits(p, dense)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        ({"w": [0, V]}, IndexError, "^index 23 at position 1 is out of range for w with 23 rows"),
+        ({"v": [0]}, ValueError, "^rows must name parameters, got 'v': there are 's, w'$"),
+        ({"w": [0.5]}, TypeError, r"^rows\['w'\]: indices must be integers, got float64$"),
+        ({"s": [0]}, ValueError, "^rows must name parameters with rows, got the scalar s$"),
+        ([0], TypeError, "^rows must be a mapping of names, got list$"),
+    ],
+)
+def test_rows_that_cannot_catch_up(
+    backend: str, rows: Any, error: type[Exception], message: str
+) -> None:
+    optimizer = er.optim.Adam({"s": np.zeros(()), "w": table()}, catch_up=True)
+    optimizer.step({"s": np.ones(()), "w": np.ones((V, D), "f4")})
+    with pytest.raises(error, match=message):
+        optimizer.catch_up({"w": [1]} | rows if isinstance(rows, dict) else rows)
 
 
 @every_case
@@ -381,7 +416,7 @@ def test_a_run_that_goes_on_has_the_bits_of_one(
         second.load_state_dict(stored)
     for grad in grads[5:]:
         second.step({"w": grad})
-    second.catch_up_all()
+    second.catch_up()
     assert_same_bits(q, expected)
 
 
@@ -396,7 +431,7 @@ def test_what_the_state_holds(backend: str) -> None:
     more = lagging.state_dict()
     assert [*more][4:] == ["w.last_step", "w.coefficients", "w.seed"]
     assert more["w.coefficients"].shape == (3, 7)
-    lagging.catch_up_all()
+    lagging.catch_up()
     assert lagging.state_dict()["w.coefficients"].shape == (0, 7)
 
 

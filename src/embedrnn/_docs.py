@@ -198,10 +198,10 @@ weight_decay : float
 
 catch_up : bool
     Whether rows without a gradient make up for the steps that they have missed, before their
-    next one: the numbers are then those of dense gradients. It takes 8 bytes a row and a few
-    numbers a step, until `catch_up_all` is called, and as much arithmetic as dense steps, though
-    not their traffic with memory. Otherwise they rest, which costs nothing: neither moments nor
-    weights of theirs decay.
+    next one, or when the method `catch_up` is called: the numbers are then those of dense
+    gradients. It takes 8 bytes a row, a few numbers a step until all rows catch up, and as much
+    arithmetic as dense steps, though not their traffic with memory. Otherwise they rest, which
+    costs nothing: neither moments nor weights of theirs decay.
 
 rng : seed or numpy.random.Generator, optional
     Round halves up or down by chance, so that small steps are not lost, instead of to the

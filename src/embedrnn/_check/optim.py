@@ -115,12 +115,12 @@ def betas(value: Any) -> tuple[float, float]:
 # --- gradients ------------------------------------------------------------------------------------
 
 
-def require_known(names: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Check that gradients are of parameters that there are."""
+def require_known(what: str, names: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Check that what is given is of parameters that there are."""
     for name in names:
         if name not in known:
             raise ValueError(
-                f"grads must name parameters, got {shown(name)}: there are "
+                f"{what} must name parameters, got {shown(name)}: there are "
                 f"{shown(', '.join(known))}"
             )
 
@@ -145,16 +145,27 @@ def gradient(
 
 def _rising_rows(name: str, label: str, indices: npt.ArrayLike, shape: tuple[int, ...]) -> Indices:
     """Check the rows of a RowGrad of a parameter of this shape."""
-    try:
-        rows = row_numbers(indices)
-    except TypeError as error:
-        raise TypeError(f"{label}.{error}") from None
+    rows = _row_numbers(f"{label}.", indices)
     if rows.ndim != 1:
         raise ValueError(f"{label}.indices must have one axis, got shape {rows.shape}")
     if not shape:
         raise ValueError(f"{label} must be an array: a scalar has no rows")
     require_rising(f"{label}.indices", rows, name, shape[0])
     return rows
+
+
+def lagging_rows(name: str, shape: tuple[int, ...], indices: npt.ArrayLike) -> Indices:
+    """Check indices, in any order and as often as may be, into a parameter of this shape."""
+    if not shape:
+        raise ValueError(f"rows must name parameters with rows, got the scalar {name}")
+    return _row_numbers(f"rows[{name!r}]: ", indices)
+
+
+def _row_numbers(where: str, indices: npt.ArrayLike) -> Indices:
+    try:
+        return row_numbers(indices)
+    except TypeError as error:
+        raise TypeError(f"{where}{error}") from None
 
 
 # --- state ----------------------------------------------------------------------------------------

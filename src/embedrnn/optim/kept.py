@@ -69,11 +69,12 @@ class Kept:
         param = _check.as_stepped(array)
         self._run(param, grad.indices, _check.apart(grad.values, param))
 
-    def catch_up(self, array: Array) -> None:
-        """Bring all rows up to date."""
+    def catch_up(self, array: Array, rows: npt.NDArray[np.int64] | None = None) -> None:
+        """Bring distinct rows up to date, or all, behind which no step needs to be known."""
         if self._last is not None and self._known > 0:
-            self._run(_check.as_stepped(array), None, None)
-            self._known = 0
+            self._run(_check.as_stepped(array), rows, None)
+            if rows is None:
+                self._known = 0
 
     @quiet
     def _note(self, coefficients: tuple[float, ...]) -> None:

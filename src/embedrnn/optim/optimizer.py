@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
+from embedrnn._grouping import group
 from embedrnn.coalesce import RowGrad
 from embedrnn.layers.layer import Array, Layer
 from embedrnn.layers.lock import Lock
@@ -106,7 +107,7 @@ class Optimizer(ABC):
 
     def _checked(self, grads: Mapping[str, Any]) -> dict[str, _check.Gradient]:
         given = _check.named("grads", grads)
-        _check.require_known(given, self._kept)
+        _check.require_known("grads", given, self._kept)
         found = {}
         for name, grad in given.items():
             rows, values = grad if isinstance(grad, RowGrad) else (None, grad)
@@ -114,11 +115,27 @@ class Optimizer(ABC):
             found[name] = _check.gradient(name, kept.shape, kept.dtype, rows, values)
         return found
 
-    def catch_up_all(self) -> None:
-        """Bring every row up to date, where `catch_up` lets rows lag behind; otherwise nothing.
+    def catch_up(self, rows: Mapping[str, Any] | None = None) -> None:
+        """Bring rows up to date that `catch_up` has let lag behind; otherwise nothing.
 
-        To be called when training ends, and before all rows are read or compared. It takes as long
-        as all that rows have missed, and forgets the coefficients of the steps so far.
+        Parameters
+        ----------
+        rows : mapping of str to array_like of any integer dtype, optional
+            Rows of parameters, by their names, in any order and as often as may be; all rows of all
+            parameters if absent.
+
+        Raises
+        ------
+        IndexError, TypeError, ValueError
+            If a name is none of a parameter, or rows are not integers or out of range. Nothing has
+            changed then.
+
+        Notes
+        -----
+        What is looked up before it has caught up is not what dense steps would have made of it:
+        give the rows of a batch before its look-up, and call this for all when training ends or
+        before the whole is read. It takes as long as what was missed. For all, it also forgets the
+        coefficients of the steps so far.
 
         Examples
         --------
@@ -128,17 +145,32 @@ class Optimizer(ABC):
         >>> optimizer = er.optim.AdamW({"table": table}, lr=0.5, weight_decay=0.5, catch_up=True)
         >>> for _ in range(2):
         ...     optimizer.step({"table": er.coalesce([3], [[0.0]])})
+        >>> optimizer.catch_up({"table": [0, 0, 1]})
         >>> table.ravel().tolist()
-        [1.0, 1.0, 1.0, 0.5625]
-        >>> optimizer.catch_up_all()
+        [0.5625, 0.5625, 1.0, 0.5625]
+        >>> optimizer.catch_up()
         >>> table.ravel().tolist()
         [0.5625, 0.5625, 0.5625, 0.5625]
         """
         with self._lock:
+            everything: dict[str, npt.NDArray[np.int64] | None] = dict.fromkeys(self._kept)
+            named = everything if rows is None else self._distinct(rows)
             for owner, keys in self._places:
-                with owner._stepped() as arrays:
-                    for name, key in keys.items():
-                        self._kept[name].catch_up(arrays[key])
+                mine = [name for name in keys if name in named]
+                if mine:
+                    with owner._stepped() as arrays:
+                        for name in mine:
+                            self._kept[name].catch_up(arrays[keys[name]], named[name])
+
+    def _distinct(self, rows: Mapping[str, Any]) -> dict[str, npt.NDArray[np.int64] | None]:
+        given = _check.named("rows", rows)
+        _check.require_known("rows", given, self._kept)
+        found: dict[str, npt.NDArray[np.int64] | None] = {}
+        for name, indices in given.items():
+            shape = self._kept[name].shape
+            checked = _check.lagging_rows(name, shape, indices)
+            found[name] = group(checked, shape[0], name).rows
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a run needs to go on, beside the parameters: numbers and arrays by name.
