@@ -158,7 +158,9 @@ def _by_chance(values: Array, rows: Indices, dtype: np.dtype[Any], seed: int, st
     if dtype == np.float16:
         part = random & 0x1FFF
         fraction = part.astype(np.float32) * np.float32(2.0**-13)
-        small = np.where(magnitude < 0x38800000, np.abs(values), 0) * np.float32(2.0**24)
+        small = np.where(magnitude < 0x38800000, np.abs(values), np.float32(0)) * np.float32(
+            2.0**24
+        )
         rounded = np.where(
             magnitude < 0x38800000,
             (small + fraction).astype(np.uint32),
