@@ -156,16 +156,11 @@ def _by_chance(values: Array, rows: Indices, dtype: np.dtype[Any], seed: int, st
     bits = values.view(np.uint32)
     sign, magnitude = bits >> 16 & 0x8000, bits & 0x7FFFFFFF
     if dtype == np.float16:
-        part = random & 0x1FFF
+        part, is_small = random & 0x1FFF, magnitude < 0x38800000
         fraction = part.astype(np.float32) * np.float32(2.0**-13)
-        small = np.where(magnitude < 0x38800000, np.abs(values), np.float32(0)) * np.float32(
-            2.0**24
-        )
-        rounded = np.where(
-            magnitude < 0x38800000,
-            (small + fraction).astype(np.uint32),
-            (magnitude - 0x38000000 + part) >> 13,
-        )
+        small = np.where(is_small, np.abs(values), np.float32(0)) * np.float32(2.0**24)
+        whole = (small + fraction).astype(np.uint32)
+        rounded = np.where(is_small, whole, (magnitude - 0x38000000 + part) >> 13)
         rounded = np.where(magnitude < 0x47800000, rounded, 0x7C00)
         rounded = np.where(magnitude > 0x7F800000, 0x7E00, rounded) | sign
     else:
