@@ -66,7 +66,8 @@ class Weights:
     def owned(self) -> "Weights":
         """Return what can be written to: these, or copies of what belongs to somebody else."""
         others = self.parameters.keys() - self._written_to.keys()
-        return self.replaced({name: self.parameters[name].copy() for name in others})
+        copies = {name: self.parameters[name].copy() for name in others}
+        return self.replaced(copies) if copies else self
 
     def written_to(self) -> Mapping[str, Array]:
         """Return the parameters, owned, as arrays that only their layer writes to in its lock."""

@@ -97,7 +97,7 @@ class Optimizer(ABC):
             checked = self._checked(grads)
             self._steps += 1
             for owner, keys in self._places:
-                mine = checked.keys() & keys.keys()
+                mine = [name for name in keys if name in checked]
                 if mine:
                     with owner._stepped() as arrays:
                         for name in mine:
