@@ -194,6 +194,37 @@ MUTANTS = [
         "for (std::ptrdiff_t i = last - first > 9 ? first + 1 : first; i < last; ++i) {",
         "test_rows.py",
     ),
+    Mutant(
+        "packed as before a step", "src/embedrnn/layers/layer.py",
+        "self._weights = weights.replaced({})", "self._weights = weights",
+        "test_optim.py::test_recurrent_layers_are_packed_again",
+    ),
+    Mutant(
+        "somebody else's table is stepped", "src/embedrnn/layers/layer.py",
+        "return array.flags.owndata and array.flags.writeable", "return array.flags.writeable",
+        "test_optim.py::test_what_belongs_to_somebody_else_is_copied_once",
+    ),
+    Mutant(
+        "a row named twice in a step", "src/embedrnn/_check/optim.py",
+        "falling = rows[1:] <= rows[:-1]", "falling = rows[1:] < rows[:-1]",
+        "test_optim.py::test_a_gradient_that_does_not_fit_changes_nothing",
+    ),
+    Mutant(
+        "numbers of the last elements", "cpp/ops/optim.cpp",
+        "part.first_element = static_cast<std::uint64_t>(first);", "",
+        "test_optim.py::test_elements_have_their_numbers_in_any_rows",
+    ),
+    Mutant(
+        "the last missed step", "cpp/kernels/optim-inl.h",
+        "if (b.last[row] < now) catch_up", "if (b.last[row] + 1 < now) catch_up",
+        "test_optim.py::test_rows_that_catch_up_have_the_bits_of_dense_steps",
+    ),
+    Mutant(
+        "mean square without the penalty", "cpp/kernels/optim-inl.h",
+        "decayed[i] = with_decay(grad[i], param[i], decay)",
+        "decayed[i] = with_decay(grad[i], param[i], T{0})",
+        "test_optim.py::test_a_hundred_steps_by_hand",
+    ),
 ]  # fmt: skip
 
 
