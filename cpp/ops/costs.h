@@ -119,6 +119,13 @@ bytes_of_step(std::ptrdiff_t param_bytes, std::ptrdiff_t state_bytes, std::ptrdi
   return 2 * (param_bytes + state_bytes) + grad_bytes;
 }
 
+// How many times that a row takes which may have to make up for so many steps: a Ctrl-C is seen
+// between two chunks. No more, for most rows have missed few.
+inline std::ptrdiff_t steps_of_lagging_row(std::ptrdiff_t steps) {
+  constexpr std::ptrdiff_t kMost = 64;
+  return std::min(steps, kMost);
+}
+
 // Columns of a row of a dense step, which goes by elements: an array of any shape is stepped as
 // rows of so many, and those that are left.
 inline constexpr std::ptrdiff_t kElementsARow = 1024;

@@ -59,9 +59,12 @@ kernels::OptimBlock<Sum<S>> common_block(const OptimArgs<S>& args) {
           .first_element = args.first_element};
 }
 
-// Calls step(first, end) for shares of n rows of so many bytes.
-template <class Step>
-void share_rows(std::ptrdiff_t n, std::ptrdiff_t row_bytes, const Step& step) {
+// Calls step(first, end) for shares of n rows.
+template <class S, class Step>
+void share_rows(const OptimArgs<S>& args, std::ptrdiff_t n, const Step& step) {
+  const std::ptrdiff_t steps = args.step - args.first_step + 1;
+  const std::ptrdiff_t row_bytes =
+      bytes_of_row(args) * (args.last != nullptr ? steps_of_lagging_row(steps) : 1);
   const std::ptrdiff_t share = rows_a_chunk(n, row_bytes, runtime::num_threads());
   runtime::parallel_for((n + share - 1) / share, [&](std::int64_t chunk) {
     step(chunk * share, std::min((chunk + 1) * share, n));
@@ -72,7 +75,7 @@ template <class S>
 void step_named_rows(const OptimArgs<S>& args, const Resolver& resolve) {
   const auto kernel = kernel_of<S>(args.rule);
   const kernels::OptimBlock<Sum<S>> all = common_block(args);
-  share_rows(args.indices.n, bytes_of_row(args), [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
+  share_rows(args, args.indices.n, [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
     resolve.for_blocks(
         begin, end, [&](std::ptrdiff_t first, std::ptrdiff_t n, const std::int64_t* rows) {
           kernels::OptimBlock<Sum<S>> block = all;
@@ -88,7 +91,7 @@ template <class S>
 void step_all_rows(const OptimArgs<S>& args) {
   const auto kernel = kernel_of<S>(args.rule);
   const kernels::OptimBlock<Sum<S>> all = common_block(args);
-  share_rows(args.n_rows, bytes_of_row(args), [&](std::ptrdiff_t first, std::ptrdiff_t end) {
+  share_rows(args, args.n_rows, [&](std::ptrdiff_t first, std::ptrdiff_t end) {
     kernels::OptimBlock<Sum<S>> block = all;
     block.first_row = first;
     block.n = end - first;
