@@ -195,6 +195,26 @@ MUTANTS = [
         "test_rows.py",
     ),
     Mutant(
+        "reset that lets gradients through", "cpp/ops/recurrence/walk_back.h",
+        "if (group_.rows[r].is_reset(group_.args.batch, step)) group_.leave(r, first_, end_);", ";",
+        "test_recurrence_vjp.py",
+    ),
+    Mutant(
+        "recurrent bias of an inner gate", "cpp/ops/recurrence/products.h",
+        "{cell.recurrent_gradient(gate) * state_, args_.grad_bias_hh + row}",
+        "{gate * state_, args_.grad_bias_hh + row}", "test_recurrence_vjp.py",
+    ),
+    Mutant(
+        "later pairs of a product", "cpp/kernels/products-inl.h",
+        "begin < o.pairs; begin += kOuterPairs", "begin < o.pairs; begin += 2 * kOuterPairs",
+        "test_recurrence_vjp.py",
+    ),
+    Mutant(
+        "steps of a team that come back", "cpp/ops/recurrence/walk_back.h",
+        "if (step + 1 < tile_.end_step) come_back(step + 1, alive);",
+        "if (step + 1 < group_.end) come_back(step + 1, alive);", "test_recurrence_vjp.py",
+    ),
+    Mutant(
         "packed as before a step", "src/embedrnn/layers/layer.py",
         "self._weights = weights.replaced({})", "self._weights = weights",
         "test_optim.py::test_recurrent_layers_are_packed_again",
@@ -205,7 +225,7 @@ MUTANTS = [
         "test_optim.py::test_what_belongs_to_somebody_else_is_copied_once",
     ),
     Mutant(
-        "a row named twice in a step", "src/embedrnn/_check/optim.py",
+        "a row named twice in a step", "src/embedrnn/_check/coalesce.py",
         "falling = rows[1:] <= rows[:-1]", "falling = rows[1:] < rows[:-1]",
         "test_optim.py::test_a_gradient_that_does_not_fit_changes_nothing",
     ),

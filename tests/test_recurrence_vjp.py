@@ -244,8 +244,12 @@ def expected_of(cell: str, case: RnnCase, dtype: Any, reverse: bool) -> Any:
     return backward(of_output, rounded if len(rounded) > 1 else rounded[0])
 
 
+# More pairs than the products of the weights take in one go.
+MANY_PAIRS = RnnCase("many_pairs", 24, 40, 5, 20, "full")
+
+
 @each_cell
-@pytest.mark.parametrize("case", RNN_CASES, ids=str)
+@pytest.mark.parametrize("case", [*RNN_CASES, MANY_PAIRS], ids=str)
 @both_directions
 def test_equals_the_specification(
     native: str, dtype: Any, cell: str, case: RnnCase, reverse: bool
