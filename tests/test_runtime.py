@@ -1112,14 +1112,14 @@ LONG_CALLS = {
         "backward(x)",
     ),
     "backward_of_one_sequence": (
-        "x, weight = np.zeros((1, 20_000, 512), 'f4'), np.zeros((1536, 512), 'f4'); "
+        "x, weight = np.zeros((1, 8_000, 512), 'f4'), np.zeros((1536, 512), 'f4'); "
         "backward = er.gru_vjp(x, weight, weight)[1]",
         "backward(x)",
     ),
     "backward_to_wide_input": (
-        "x, weight = np.zeros((1, 99, 9999), 'f4'), np.zeros((8192, 9999), 'f4'); "
-        "backward = er.lstm_vjp(x, weight, weight[:, :2048])[1]",
-        "backward(x[..., :2048])",
+        "x, weight = np.zeros((1, 99, 9999), 'f4'), np.zeros((4096, 9999), 'f4'); "
+        "backward = er.lstm_vjp(x, weight, weight[:, :1024])[1]",
+        "backward(x[..., :1024])",
     ),
     "scatter_add": (
         "target, updates = np.zeros((9, 1024)), np.ones(1024)",

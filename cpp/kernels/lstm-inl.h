@@ -24,8 +24,8 @@ void lstm_step(const CellStep<T>& s) noexcept {
           const Vec<T> i_g = sigmoid_times_tanh<T>(tile(row, v), tile(row, v + 2));
           const Vec<T> c_prev = load(s.c + at(s, row, u)), c = f * c_prev + i_g;
           if (s.kept != nullptr) {
-            const Vec<T> i = sigmoid<T>(tile(row, v)), g = tanh<T>(tile(row, v + 2));
-            keep(s, row, u, {i, f, g, sigmoid<T>(tile(row, v + 3)), c_prev});
+            const Vec<T> i = near_sigmoid<T>(tile(row, v)), g = near_tanh<T>(tile(row, v + 2));
+            keep(s, row, u, {i, f, g, near_sigmoid<T>(tile(row, v + 3)), c_prev});
           }
           store(s.c + at(s, row, u), c);
           emit(s, row, u, sigmoid_times_tanh<T>(tile(row, v + 3), c));

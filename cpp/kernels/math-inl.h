@@ -161,6 +161,19 @@ EMBEDRNN_INLINE Vec<T> sigmoid_times_tanh(Vec<T> x, Vec<T> y) {
   return from_bits<T>(bits<T>(a.n * b.n / (a.d * b.d)) | sign_bit<T>(y));
 }
 
+// The two without their remainders, which makes up to 2.5 ULP: next to the product of both, which
+// shares their fractions, a division each is all that they cost.
+template <class T>
+EMBEDRNN_INLINE Vec<T> near_sigmoid(Vec<T> x) {
+  const Fraction<T> f = sigmoid_fraction<T>(x);
+  return f.n / f.d;
+}
+template <class T>
+EMBEDRNN_INLINE Vec<T> near_tanh(Vec<T> x) {
+  const Fraction<T> f = tanh_fraction<T>(x);
+  return from_bits<T>(bits<T>(f.n / f.d) | sign_bit<T>(x));
+}
+
 template <class T>
 EMBEDRNN_INLINE Vec<T> relu(Vec<T> x) {
   return x < T{0} ? Vec<T>{} : x;  // NaN passes
