@@ -68,13 +68,17 @@ struct UnitBack {
   void gate(int slot, Vec<T> gradient) const { store(gates + slot * state, gradient); }
 };
 
-// Calls body(unit) for every unit-vector of every row.
-template <class T, class Body>
+// Calls body(unit) for every unit-vector of every row, of which so many rows are kept. Those of the
+// next row are fetched meanwhile: a tape is larger than the caches that are near.
+template <int Kept, class T, class Body>
 EMBEDRNN_INLINE void for_units_back(const CellStepBack<T>& s, const Body& body) {
   const std::ptrdiff_t state = unit_vectors(s) * kLanes<T>;
   for (std::ptrdiff_t row = 0; row < s.rows; ++row) {
+    const T* const next = s.kept[row + 1 < s.rows ? row + 1 : row];
     for (std::ptrdiff_t u = s.units.first; u < s.units.end; ++u) {
       const std::ptrdiff_t first = u * kLanes<T>, at = row * state + first;
+#pragma GCC unroll 8
+      for (int i = 0; i < Kept; ++i) __builtin_prefetch(next + i * state + first);
       body(UnitBack<T>{s.kept[row] + first,
                        s.gates[row] + first,
                        s.dh + at,

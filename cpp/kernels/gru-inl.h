@@ -94,7 +94,7 @@ EMBEDRNN_INLINE Vec<T> update_back(const UnitBack<T>& unit) {
 // The recurrent product of n has a gradient of its own, the fourth.
 template <class T>
 void gru_step_back(const CellStepBack<T>& s) noexcept {
-  for_units_back(s, [](const UnitBack<T>& unit) {
+  for_units_back<5>(s, [](const UnitBack<T>& unit) {
     const Vec<T> r = unit.of(1), dn = update_back(unit);
     unit.gate(0, dn * unit.of(4) * r * (T{1} - r));
     unit.gate(2, dn);
@@ -104,13 +104,13 @@ void gru_step_back(const CellStepBack<T>& s) noexcept {
 
 template <class T>
 void gru_reset_before_step_back(const CellStepBack<T>& s) noexcept {
-  for_units_back(s, [](const UnitBack<T>& unit) { unit.gate(2, update_back(unit)); });
+  for_units_back<4>(s, [](const UnitBack<T>& unit) { unit.gate(2, update_back(unit)); });
 }
 
 // Behind the product of n: what reaches r h.
 template <class T>
 void gru_reset_before_step_back_2(const CellStepBack<T>& s) noexcept {
-  for_units_back(s, [](const UnitBack<T>& unit) {
+  for_units_back<0>(s, [](const UnitBack<T>& unit) {
     const Vec<T> h = unit.of(0), r = unit.of(1), d_reset_h = load(unit.d_product);
     unit.gate(0, d_reset_h * h * r * (T{1} - r));
     store(unit.dh, load(unit.dh) + d_reset_h * r);

@@ -35,7 +35,7 @@ void lstm_step(const CellStep<T>& s) noexcept {
 
 template <class T>
 void lstm_step_back(const CellStepBack<T>& s) noexcept {
-  for_units_back(s, [](const UnitBack<T>& unit) {
+  for_units_back<6>(s, [](const UnitBack<T>& unit) {
     const Vec<T> i = unit.of(1), f = unit.of(2), g = unit.of(3), o = unit.of(4), c = unit.of(5);
     const Vec<T> dh = load(unit.dh), tanh_c = tanh<T>(f * c + i * g);
     const Vec<T> dc = load(unit.dc) + dh * o * (T{1} - tanh_c * tanh_c);

@@ -38,7 +38,7 @@ EMBEDRNN_INLINE Vec<T> relu_back(Vec<T> h, Vec<T> dh) {
 
 template <class T, Vec<T> (*ActivationBack)(Vec<T>, Vec<T>)>
 void rnn_step_back(const CellStepBack<T>& s) noexcept {
-  for_units_back(s, [](const UnitBack<T>& unit) {
+  for_units_back<2>(s, [](const UnitBack<T>& unit) {
     unit.gate(0, ActivationBack(unit.of(1), load(unit.dh)));
     store(unit.dh, Vec<T>{});
   });

@@ -68,8 +68,9 @@ class WalkBack {
         tile_.gate_rows[pair - tile_.first_pair] = own_.gates[r];
         tile_.x_rows[pair - tile_.first_pair] = args.grad_x.at(row.batch, time);
       }
-      if (args.grad_output.data != nullptr)
-        add_output(args.grad_output.at(row.batch, time), group_.grad_state(0, r));
+      if (args.grad_output.data == nullptr) continue;
+      add_output(args.grad_output.at(row.batch, time), group_.grad_state(0, r));
+      if (step > 0) fetch_output(args.grad_output.at(row.batch, row.time(args.batch, step - 1)));
     }
     make_gates(0, alive);
     if (!group_.has_two_products()) return;
@@ -86,6 +87,14 @@ class WalkBack {
     } else {
       for (std::ptrdiff_t u = first_; u < end; ++u) to[u] += from[u * stride];
     }
+  }
+
+  // Of the next step: a row of a wide batch lies where no hardware looks for it.
+  void fetch_output(const T* from) const {
+    const std::ptrdiff_t stride = group_.args.grad_output.col_stride;
+    constexpr std::ptrdiff_t kLine = kLineBytes / std::ptrdiff_t{sizeof(T)};
+    const std::ptrdiff_t end = stride == 1 ? std::min(end_, group_.cell.hidden()) : first_;
+    for (std::ptrdiff_t u = first_; u < end; u += kLine) __builtin_prefetch(from + u);
   }
 
   void make_gates(std::size_t which, std::ptrdiff_t alive) const {
