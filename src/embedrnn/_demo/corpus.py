@@ -70,21 +70,21 @@ def read_standard_library(progress: Progress) -> str:
 
 def make_batch(text: str, size: int, longest: int) -> Batch:
     """Pad `size` sentences spread evenly over the text, each cut after `longest` tokens."""
-    sentences = [tokens for tokens in _sentences(text.lower()) if tokens]
-    if not sentences:
+    found = [tokens for tokens in sentences(text.lower()) if tokens]
+    if not found:
         raise TextError("the text holds no words")
-    words = sorted({token for tokens in sentences for token in tokens})
+    words = sorted({token for tokens in found for token in tokens})
     number = {word: i for i, word in enumerate(words, start=1)}
-    chosen = np.linspace(0, len(sentences) - 1, min(size, len(sentences))).astype(int)
-    rows = [[number[token] for token in sentences[i][:longest]] for i in chosen]
+    chosen = np.linspace(0, len(found) - 1, min(size, len(found))).astype(int)
+    rows = [[number[token] for token in found[i][:longest]] for i in chosen]
     lengths = np.array([len(row) for row in rows])
     ids = np.zeros((len(rows), int(lengths.max())), np.int64)
     for padded, row in zip(ids, rows, strict=True):
         padded[: len(row)] = row
-    return Batch(ids, lengths, len(words) + 1, len(sentences))
+    return Batch(ids, lengths, len(words) + 1, len(found))
 
 
-def _sentences(text: str) -> Iterator[list[str]]:
+def sentences(text: str) -> Iterator[list[str]]:
     """Yield the tokens of each sentence."""
     category = {character: unicodedata.category(character) for character in set(text)}
     invisible = {ord(character) for character, kind in category.items() if kind == "Cf"}

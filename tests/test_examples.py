@@ -1,0 +1,212 @@
+"""The examples: that they learn, and that a run which was ended goes on with the same bits."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import language_model
+import tagger
+import training
+from embedrnn._demo.corpus import sentences
+from model import Model, cross_entropy
+from text import Example, Shuffled, Vocabulary, held_out, in_batches, joined
+
+PARTS = (
+    ["A cat", "The dog", "Old Tom", "NASA"],
+    ["sees", "likes"],
+    ["a bird", "the mat", "UNICEF"],
+)
+SIZES = [
+    "--vocabulary=30", "--width=8", "--hidden=12", "--batch=8", "--samples=2", "--longest=12",
+]  # fmt: skip
+
+
+@pytest.fixture
+def text_file(tmp_path: Path) -> str:
+    """Write every sentence that the parts make, two or three in a paragraph, a few words apart."""
+    every = [f"{a} {b} {c}." for a in PARTS[0] for b in PARTS[1] for c in PARTS[2]]
+    rng = np.random.default_rng(0)
+    chosen = [" ".join(rng.choice(every, rng.integers(2, 4))) for _ in range(120)]
+    path = tmp_path / "text.txt"
+    path.write_text("\n\n".join(chosen), encoding="utf-8")
+    return str(path)
+
+
+def trained(monkeypatch: pytest.MonkeyPatch, main: Any, *arguments: str) -> training.Trainer:
+    """Run an example, and return what it trained with."""
+    found: list[training.Trainer] = []
+    train = training.train
+
+    def keep(trainer: training.Trainer, options: Any) -> None:
+        found.append(trainer)
+        train(trainer, options)
+
+    for example in (language_model, tagger):
+        monkeypatch.setattr(example, "train", keep)
+    main(arguments)
+    return found[0]
+
+
+def test_the_language_model_beats_frequencies(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text_file: str
+) -> None:
+    arguments = ["--text", text_file, *SIZES, "--steps", "150", "--rate", "0.03"]
+    losses = trained(monkeypatch, language_model.main, *arguments).losses
+    assert np.mean(losses[-10:]) < 0.6 * losses[0]
+    lines = capsys.readouterr().out.splitlines()
+    ours, unigram = (
+        float(line.rpartition(" ")[2]) for line in lines if line.startswith(("perplex", "of freq"))
+    )
+    assert ours < unigram / 2
+    assert len(lines[lines.index("") + 1 :]) == 2
+
+
+def test_the_tagger_beats_the_most_frequent_class(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text_file: str
+) -> None:
+    arguments = ["--text", text_file, *SIZES, "--steps", "100", "--rate", "0.03"]
+    losses = trained(
+        monkeypatch, tagger.main, *arguments, "--restore", "the dog sees unicef nasa likes a bird"
+    ).losses
+    assert np.mean(losses[-10:]) < 0.1 * losses[0]
+    out = capsys.readouterr().out
+    model, frequent = (
+        [float(number) for number in line.split()[-4:]]
+        for line in out.splitlines()
+        if line.startswith(("model", "most frequent"))
+    )
+    assert all(a > b for a, b in zip(model, frequent, strict=True))
+    assert out.endswith("> The dog sees UNICEF. NASA likes a bird.\n")
+
+
+@pytest.mark.parametrize("example", [language_model, tagger], ids=lambda e: e.__name__)
+def test_a_run_that_was_ended_goes_on_with_the_same_bits(
+    example: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text_file: str
+) -> None:
+    arguments = ["--text", text_file, *SIZES, "--steps", "30", "--save-every", "10"]
+
+    def run(name: str) -> dict[str, np.ndarray]:
+        example.main([*arguments, "--checkpoint", str(tmp_path / name)])
+        with np.load(tmp_path / name) as file:
+            return dict(file)
+
+    through = run("through.npz")
+    step = training.Trainer.step
+
+    def ended(trainer: training.Trainer) -> int:
+        if len(trainer.losses) == 17:
+            raise KeyboardInterrupt
+        return step(trainer)
+
+    monkeypatch.setattr(training.Trainer, "step", ended)
+    with pytest.raises(KeyboardInterrupt):
+        run("resumed.npz")
+    monkeypatch.setattr(training.Trainer, "step", step)
+    with np.load(tmp_path / "resumed.npz") as file:
+        assert len(file["losses"]) == 10
+    resumed = run("resumed.npz")
+    assert through.keys() == resumed.keys()
+    for name, array in through.items():
+        assert array.tobytes() == resumed[name].tobytes(), name
+    assert [path.suffix for path in tmp_path.glob("*.npz*")] == [".npz", ".npz"]
+
+
+def test_a_checkpoint_of_other_options_is_refused(tmp_path: Path, text_file: str) -> None:
+    arguments = ["--text", text_file, *SIZES, "--checkpoint", str(tmp_path / "run.npz")]
+    tagger.main([*arguments, "--steps", "2"])
+    with pytest.raises(SystemExit, match="run with other options"):
+        tagger.main([*arguments, "--steps", "3"])
+
+
+def test_a_file_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"none\.txt"):
+        language_model.main(["--text", str(tmp_path / "none.txt")])
+
+
+def test_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    training.plot([3.0, 2.0, 1.5], tmp_path / "loss.png")
+    assert (tmp_path / "loss.png").stat().st_size > 0
+
+
+def test_gradients_by_differences() -> None:
+    """Every parameter of a small model, in the direction of its gradient."""
+    rng = np.random.default_rng(1)
+    lengths = (3, 1, 5)
+    batch = joined([Example(*rng.integers(0, 6, (2, n))) for n in lengths])
+    model = Model(6, 6, width=4, hidden=5, layers=2, bidirectional=True)
+    _, grads = model.gradients(batch, rng)
+    grads["embedding"] = {"weight": grads["embedding"]["weight"].to_dense(6)}
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    for name, value in before.items():
+        part, _, key = name.partition(".")
+        grad = grads[part][key]
+        losses = []
+        for sign in (-1, 1):
+            moved = value + np.float32(sign * 0.01 / np.linalg.norm(grad)) * grad
+            model.load_state_dict({**before, name: moved})
+            losses.append(model.loss(batch))
+        slope = (losses[1] - losses[0]) / 0.02
+        np.testing.assert_allclose(slope, np.linalg.norm(grad), rtol=0.02, err_msg=name)
+
+
+def test_cross_entropy_by_hand() -> None:
+    scores = np.log(np.array([[1, 2, 1], [3, 1, 4]], np.float32))
+    loss, grad = cross_entropy(scores, np.array([1, 0]))
+    np.testing.assert_allclose(loss, -(np.log(2 / 4) + np.log(3 / 8)) / 2, rtol=1e-6)
+    expected = [[0.125, -0.25, 0.125], [-0.3125, 0.0625, 0.25]]
+    np.testing.assert_allclose(grad, expected, rtol=1e-6)
+
+
+def test_cross_entropy_of_great_scores_is_finite() -> None:
+    scores = np.array([[3e38, -3e38, 0], [-3e38, -3e38, -3e38]], np.float32)
+    with np.errstate(over="ignore"):  # of scores that are further apart than float32 reaches
+        loss, grad = cross_entropy(scores[1:].copy(), np.array([2]))
+        far, of_far = cross_entropy(scores[:1] / 4, np.array([0]))
+    np.testing.assert_allclose([loss, far], [np.log(3), 0], atol=1e-6)
+    assert np.isfinite(grad).all()
+    assert np.isfinite(of_far).all()
+
+
+def test_batches_have_every_example_once_in_each_pass() -> None:
+    examples = [Example(np.arange(n), np.arange(n)) for n in range(1, 12)]
+    batches = Shuffled(examples, 4, seed=3)
+    again = Shuffled(examples, 4, seed=3)
+    passes = [[batches[3 * p + i] for i in range(3)] for p in range(2)]
+    for three in passes:
+        lengths = np.concatenate([np.diff(batch.offsets) for batch in three])
+        assert sorted(lengths) == list(range(1, 12))
+    np.testing.assert_array_equal(again[4].words, passes[1][1].words)
+    assert passes[0][0].words.tolist() != passes[1][0].words.tolist()
+    in_order = np.concatenate([np.diff(batch.offsets) for batch in in_batches(examples, 5)])
+    assert in_order.tolist() == list(range(1, 12))
+
+
+def test_words_are_numbered_by_frequency() -> None:
+    vocabulary = Vocabulary([["b", "a", "b"], ["c", "b", "a"]], 4, "<end>")
+    assert vocabulary.words == ["<unknown>", "<end>", "b", "a"]
+    assert vocabulary.ids(["a", "c", "<end>"]).tolist() == [3, 0, 1]
+
+
+def test_blocks_of_neighbours_are_held_out() -> None:
+    training_items, trial = held_out(range(4000))
+    assert len(training_items) + len(trial) == 4000
+    assert trial == [*range(1000, 1100), *range(3000, 3100)]
+
+
+def test_classes_of_words() -> None:
+    found = [word for s in sentences('See "PEP 8" or I/O. A dog!') for word in tagger.labelled(s)]
+    cap, up, ends = tagger.CAPITALISED, tagger.UPPER, tagger.ENDS
+    assert found == [
+        ("see", cap), ("pep", up), ("8", 0), ("or", 0), ("i", cap), ("o", cap + ends),
+        ("a", cap), ("dog", ends),
+    ]  # fmt: skip
+
+
+def test_scores_by_hand() -> None:
+    cap, ends = tagger.CAPITALISED, tagger.ENDS
+    found = tagger.scores(np.array([cap, 0, 0, ends]), np.array([cap, 0, ends, ends + cap]))
+    # Classes cap 1, none 2/3, ends 0 and ends + cap 0; of ends one was told, rightly, of two.
+    np.testing.assert_allclose(found, [0.5, 2 / 3, 2 / 3, (1 + 2 / 3) / 4])
