@@ -40,14 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"of frequencies alone: {of_words:.1f}\n")
     rng = np.random.default_rng(options.seed)
     for _ in range(options.samples):
-        print(*sampled(model, vocabulary, rng, options.longest))
+        print(*sampled(model, vocabulary, rng, options))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_options(parser, steps=1500, vocabulary=10_000, width=128, hidden=256, layers=2,
-                dropout=0.3, batch=32, longest=64, rate=3e-3, seed=0, samples=8)  # fmt: skip
+                dropout=0.3, batch=32, longest=64, rate=3e-3, seed=0, samples=8,
+                temperature=0.7)  # fmt: skip
     return parser.parse_args(arguments)
 
 
@@ -71,14 +72,17 @@ def unigram_perplexity(examples: Sequence[Example], batches: Sequence[Batch], wo
 
 
 def sampled(
-    model: Model, vocabulary: Vocabulary, rng: np.random.Generator, longest: int
+    model: Model, vocabulary: Vocabulary, rng: np.random.Generator, options: argparse.Namespace
 ) -> Iterator[str]:
-    """Draw a sentence: each word goes in, and the next one is drawn from what comes out."""
+    """Draw a sentence: each word goes in, and the next one is drawn from what comes out.
+
+    At a temperature below 1 words that are likely become likelier.
+    """
     end, unknown = vocabulary.ids([END]).item(), 0
     word, state = end, None
-    for _ in range(longest):
+    for _ in range(options.longest):
         hidden, state = model.lstm.step(model.embedding(word), state)
-        scores = model.scores(hidden).astype(np.float64)
+        scores = model.scores(hidden).astype(np.float64) / options.temperature
         scores[unknown] = -np.inf
         chances = np.exp(scores - scores.max())
         word = int(rng.choice(len(chances), p=chances / chances.sum()))

@@ -5,7 +5,7 @@
 
 A class is told for each word: how it is written, and whether a sentence ends behind it. The tagger
 learns from the docstrings of Python's standard library (or from --text FILE ...), and is tried on
-paragraphs that it has not seen, beside one that tells the most frequent class everywhere.
+passages that it has not seen, beside one that tells the most frequent class everywhere.
 """
 
 import argparse
@@ -48,11 +48,11 @@ class Scores(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, try and show the tagger."""
     options = parse(arguments)
-    training, trial = text.held_out(paragraphs(text.read(options.text), options.longest))
+    training, trial = text.held_out(passages(paragraphs(text.read(options.text)), options.longest))
     vocabulary = Vocabulary(([w.word for w in words] for words in training), options.vocabulary)
     examples = [example(vocabulary, words) for words in training]
     unseen = [example(vocabulary, words) for words in trial]
-    print(f"{len(training):,} paragraphs, {len(trial):,} held out, {len(vocabulary):,} words")
+    print(f"{len(training):,} passages, {len(trial):,} held out, {len(vocabulary):,} words")
 
     model = Model(len(vocabulary), CLASSES, width=options.width, hidden=options.hidden,
                   layers=options.layers, dropout=options.dropout, bidirectional=True,
@@ -69,19 +69,32 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add_options(parser, steps=1000, vocabulary=10_000, width=128, hidden=128, layers=2,
-                dropout=0.3, batch=32, longest=128, rate=3e-3, seed=0, samples=5)  # fmt: skip
+                dropout=0.3, batch=32, longest=64, rate=3e-3, seed=0, samples=5)  # fmt: skip
     parser.add_argument("--restore", metavar="TEXT", help="restore this text")
     return parser.parse_args(arguments)
 
 
-def paragraphs(whole: str, longest: int) -> list[list[Word]]:
+def passages(paragraphs: Iterable[Sequence[Word]], longest: int) -> list[list[Word]]:
+    """Return neighbours as one, until it has half of the words that are allowed.
+
+    A paragraph by itself is often one sentence, whose end would be no riddle.
+    """
+    found: list[list[Word]] = [[]]
+    for words in paragraphs:
+        if len(found[-1]) >= longest / 2:
+            found.append([])
+        found[-1] += words
+    return [words[:longest] for words in found if words]
+
+
+def paragraphs(whole: str) -> list[tuple[Word, ...]]:
     """Return the words of each paragraph that ends as a sentence does; of equal ones the first."""
     found = (
         tuple(word for sentence in corpus.sentences(paragraph) for word in labelled(sentence))
         for paragraph in re.split(r"\n\s*\n", whole)
         if paragraph.rstrip().endswith((".", "!", "?"))
     )
-    return [list(words[:longest]) for words in dict.fromkeys(found) if words]
+    return [words for words in dict.fromkeys(found) if words]
 
 
 def labelled(tokens: Sequence[str]) -> list[Word]:
@@ -103,7 +116,7 @@ def _written(token: str) -> int:
 
 
 def example(vocabulary: Vocabulary, words: Sequence[Word]) -> Example:
-    """Return a paragraph as the model reads it."""
+    """Return a passage as the model reads it."""
     targets = np.array([word.target for word in words], np.int64)
     return Example(vocabulary.ids(word.word for word in words), targets)
 

@@ -56,7 +56,7 @@ class Trainer:
         self._batches = Shuffled(examples, options.batch, options.seed)
         self._optimizer = er.optim.Adam(model.parts, learning_rate(options.rate, options.steps))
         self._rng = np.random.default_rng(options.seed)  # for what is dropped
-        unimportant = {"checkpoint", "save_every", "plot"}
+        unimportant = {"checkpoint", "save_every", "plot", "samples", "temperature", "restore"}
         self._options = {k: str(v) for k, v in vars(options).items() if k not in unimportant}
 
     def step(self) -> int:

@@ -210,3 +210,8 @@ def test_scores_by_hand() -> None:
     found = tagger.scores(np.array([cap, 0, 0, ends]), np.array([cap, 0, ends, ends + cap]))
     # Classes cap 1, none 2/3, ends 0 and ends + cap 0; of ends one was told, rightly, of two.
     np.testing.assert_allclose(found, [0.5, 2 / 3, 2 / 3, (1 + 2 / 3) / 4])
+
+
+def test_passages_have_half_of_the_words_that_are_allowed() -> None:
+    found = tagger.passages(tagger.paragraphs("A b.\n\nC d.\n\nno end\n\nE f g.\n\nC d.\n\nH."), 5)
+    assert ["".join(word.word for word in words) for words in found] == ["abcd", "efg", "h"]
