@@ -1,6 +1,6 @@
 """Time one whole training step of a language model against the same model in PyTorch.
 
-    python benchmarks/training_step.py --threads 1 2
+    pip install '.[peers,examples]' && python benchmarks/training_step.py --threads 1 2
 
 A step is what examples/language_model.py does: embedding, LSTM, softmax, the gradient of each, its
 norm clipped, Adam. PyTorch's does the same as its documentation advises, padded and packed, with
