@@ -1,5 +1,6 @@
 """The same numbers as PyTorch's recurrent layers, packed and padded, embeddings and bags."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -155,3 +156,69 @@ def test_coalesce(backend: str, dtype: Any, kind: str) -> None:
     assert grad.indices.tolist() == expected.indices()[0].tolist()
     tolerance = 50 * np.finfo(dtype).eps * np.abs(updates).max()
     np.testing.assert_allclose(grad.values, expected.values().numpy(), rtol=0, atol=tolerance)
+
+
+def test_fifty_steps_of_training_have_the_losses_of_pytorch() -> None:
+    rng = np.random.default_rng(13)
+    ids, lengths = rng.integers(0, 30, (8, 9)), rng.integers(1, 10, 8)
+    targets = rng.integers(0, 4, 8)
+    model = {"embedding": er.Embedding(30, 12, rng=1), "lstm": er.LSTM(12, 20, 2, rng=2)}
+    head = rng.standard_normal((4, 20)).astype(np.float32) / 5
+    theirs = list(their_losses(model, head, ids, lengths, targets))
+    ours = list(our_losses(model, head, ids, lengths, targets))
+    assert ours[-1] < ours[0] / 3
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
+
+
+def our_losses(
+    model: dict[str, Any], head: np.ndarray, ids: np.ndarray, lengths: np.ndarray, targets: Any
+) -> Iterator[float]:
+    """Yield the loss of each step, which changes the weights in place."""
+    optimizer = er.optim.Adam(model | {"head": head}, lr=1e-2)
+    rows = np.arange(len(targets))
+    for _ in range(50):
+        vectors, to_embedding = model["embedding"].vjp(ids)
+        (_, (h_n, _)), to_lstm = model["lstm"].vjp(vectors, lengths)
+        scores = h_n[-1] @ head.T
+        chances = np.exp(scores - scores.max(axis=1, keepdims=True))
+        chances /= chances.sum(axis=1, keepdims=True)
+        yield float(-np.log(chances[rows, targets]).mean())
+        chances[rows, targets] -= 1
+        grad_scores = chances / len(targets)
+        grad_h_n = np.zeros_like(h_n)
+        grad_h_n[-1] = grad_scores @ head
+        grads = to_lstm(None, (grad_h_n, None))
+        optimizer.step({
+            "embedding": {"weight": to_embedding(grads.x)},
+            "lstm": grads.parameters,
+            "head": grad_scores.T @ h_n[-1],
+        })  # fmt: skip
+
+
+def their_losses(
+    model: dict[str, Any], head: np.ndarray, ids: np.ndarray, lengths: np.ndarray, targets: Any
+) -> Iterator[float]:
+    """Yield the loss of each step of PyTorch, from copies of the same weights."""
+    embedding = torch.nn.Embedding(30, 12, sparse=True)
+    lstm = torch.nn.LSTM(12, 20, 2, batch_first=True)
+    for name, module in (("embedding", embedding), ("lstm", lstm)):
+        weights = {k: torch.tensor(v) for k, v in model[name].state_dict().items()}
+        module.load_state_dict(weights)
+    weight = torch.nn.Parameter(torch.tensor(head))
+    optimizers = [
+        torch.optim.SparseAdam(embedding.parameters(), lr=1e-2),
+        torch.optim.Adam([*lstm.parameters(), weight], lr=1e-2),
+    ]
+    for _ in range(50):
+        packed = torch.nn.utils.rnn.pack_padded_sequence(
+            embedding(torch.tensor(ids)), torch.tensor(lengths), batch_first=True,
+            enforce_sorted=False,
+        )  # fmt: skip
+        _, (h_n, _) = lstm(packed)
+        loss = torch.nn.functional.cross_entropy(h_n[-1] @ weight.T, torch.tensor(targets))
+        yield loss.item()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
