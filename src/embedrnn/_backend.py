@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn import _numpy
 from embedrnn._storage import Storage
 
 _Array = npt.NDArray[Any]
@@ -210,8 +209,9 @@ class _NothingIsPlain:
 
 if TYPE_CHECKING:
     from embedrnn import _core as _core_stub
+    from embedrnn import _numpy as _numpy_module
 
-    _both: tuple[Backend, Backend] = (_numpy, _core_stub)
+    _both: tuple[Backend, Backend] = (_numpy_module, _core_stub)
 
 _CORE = "embedrnn._core"
 
@@ -228,6 +228,12 @@ def _load_core() -> _Core | None:
 
 _core = _load_core()
 
+
+def _numpy() -> Backend:
+    """Import the NumPy twin, which few need who have the compiled module."""
+    return cast("Backend", importlib.import_module("embedrnn._numpy"))
+
+
 # These stand in for the checks, whatever the backend.
 _recogniser: Recogniser = _core or _NothingIsPlain()
 plain_gather = _recogniser.plain_gather
@@ -243,7 +249,7 @@ def module(name: str, asked_by: str = "backend") -> Backend:
         got = repr(known) if isinstance(known, str) else type(known).__name__
         raise ValueError(f"{asked_by} must be 'native' or 'numpy', got {got}")
     if known == "numpy":
-        return _numpy
+        return _numpy()
     if _core is None:
         raise ImportError("the native backend was asked for, but embedrnn._core is not installed")
     return _core
@@ -251,7 +257,7 @@ def module(name: str, asked_by: str = "backend") -> Backend:
 
 def _default() -> Backend:
     name = os.environ.get("EMBEDRNN_BACKEND")
-    return module(name, "EMBEDRNN_BACKEND") if name else _core or _numpy
+    return module(name, "EMBEDRNN_BACKEND") if name else _core or _numpy()
 
 
 _DEFAULT = _default()
@@ -262,7 +268,7 @@ current = _selected.get
 
 def current_name() -> str:
     """Return the name of the backend in use."""
-    return "numpy" if current() is _numpy else "native"
+    return "native" if current() is _core else "numpy"
 
 
 @contextmanager

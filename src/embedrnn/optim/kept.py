@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from embedrnn import _check
 from embedrnn._backend import current
+from embedrnn._check import optim as _check_optim
 from embedrnn._quiet import quiet
 from embedrnn.layers.layer import Array
 
@@ -51,7 +52,7 @@ class Kept:
         self._rule = rule
         self._sums = _check.sum_dtype(like.dtype)
         self._storage = _check.storage_of(like.dtype)
-        shape = _check.as_stepped(like).shape
+        shape = _check_optim.as_stepped(like).shape
         self._states = {
             name: np.zeros(shape[:1] if rule.row_wise else shape, self._sums)
             for name in rule.states
@@ -63,16 +64,18 @@ class Kept:
         by_chance = rng is not None and self._sums != self.dtype
         self._seed = int(rng.integers(2**63)) if rng is not None and by_chance else None
 
-    def step(self, array: Array, grad: _check.Gradient, coefficients: tuple[float, ...]) -> None:
+    def step(
+        self, array: Array, grad: _check_optim.Gradient, coefficients: tuple[float, ...]
+    ) -> None:
         """Make one step of the parameter, of rows of it or all."""
         self._note(coefficients)
-        param = _check.as_stepped(array)
+        param = _check_optim.as_stepped(array)
         self._run(param, grad.indices, _check.apart(grad.values, param))
 
     def catch_up(self, array: Array, rows: npt.NDArray[np.int64] | None = None) -> None:
         """Bring distinct rows up to date, or all, behind which no step needs to be known."""
         if self._last is not None and self._known > 0:
-            self._run(_check.as_stepped(array), rows, None)
+            self._run(_check_optim.as_stepped(array), rows, None)
             if rows is None:
                 self._known = 0
 
@@ -110,14 +113,14 @@ class Kept:
         seed = {} if self._seed is None else {"seed": self._seed}
         return {"step": self.steps, **arrays, **seed}
 
-    def stored(self) -> dict[str, _check.Stored]:
+    def stored(self) -> dict[str, _check_optim.Stored]:
         """Return what each entry of the state is like."""
         like = {
-            name: _check.Stored(np.shape(value), np.asarray(value).dtype)
+            name: _check_optim.Stored(np.shape(value), np.asarray(value).dtype)
             for name, value in self.state().items()
         }
         if self._last is not None:
-            like["coefficients"] = _check.Stored((-1, self._rule.coefficients), self._sums)
+            like["coefficients"] = _check_optim.Stored((-1, self._rule.coefficients), self._sums)
         return like
 
     def load(self, state: dict[str, Array]) -> None:

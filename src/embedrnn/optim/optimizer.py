@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
+from embedrnn._check import optim as _check_optim
 from embedrnn._grouping import group
 from embedrnn.coalesce import RowGrad
 from embedrnn.layers.layer import Array, Layer
@@ -33,10 +34,10 @@ class Optimizer(ABC):
     """Steps parameters in place, by one rule."""
 
     def __init__(
-        self, rule: Rule, parameters: Any, lr: _check.Rate, catch_up: bool, rng: Any
+        self, rule: Rule, parameters: Any, lr: _check_optim.Rate, catch_up: bool, rng: Any
     ) -> None:
         if not callable(lr):
-            _check.learning_rate(lr, 0)
+            _check_optim.learning_rate(lr, 0)
         lagging = _check.flag("catch_up", catch_up) and not rule.idle
         chance = None if rng is None else _check.generator("rng", rng)
         self.lr = lr
@@ -47,7 +48,7 @@ class Optimizer(ABC):
         for owner, keys in self._places:
             arrays = owner.state_dict()
             for name, key in keys.items():
-                _check.require_new_float(name, arrays[key], self._kept)
+                _check_optim.require_new_float(name, arrays[key], self._kept)
                 self._kept[name] = Kept(rule, arrays[key], lagging=lagging, rng=chance)
         for owner, _ in self._places:
             with owner._stepped():  # which copies what belongs to somebody else
@@ -93,7 +94,7 @@ class Optimizer(ABC):
         (array([1., 0.]), array([0.5, 1. , 1. ]))
         """
         with self._lock:
-            lr = _check.learning_rate(self.lr, self._steps)
+            lr = _check_optim.learning_rate(self.lr, self._steps)
             checked = self._checked(grads)
             self._steps += 1
             for owner, keys in self._places:
@@ -105,14 +106,14 @@ class Optimizer(ABC):
                             coefficients = self._coefficients(lr, kept.steps + 1)
                             kept.step(arrays[keys[name]], checked[name], coefficients)
 
-    def _checked(self, grads: Mapping[str, Any]) -> dict[str, _check.Gradient]:
-        given = _check.named("grads", grads)
-        _check.require_known("grads", given, self._kept)
+    def _checked(self, grads: Mapping[str, Any]) -> dict[str, _check_optim.Gradient]:
+        given = _check_optim.named("grads", grads)
+        _check_optim.require_known("grads", given, self._kept)
         found = {}
         for name, grad in given.items():
             rows, values = grad if isinstance(grad, RowGrad) else (None, grad)
             kept = self._kept[name]
-            found[name] = _check.gradient(name, kept.shape, kept.dtype, rows, values)
+            found[name] = _check_optim.gradient(name, kept.shape, kept.dtype, rows, values)
         return found
 
     def catch_up(self, rows: Mapping[str, Any] | None = None) -> None:
@@ -163,12 +164,12 @@ class Optimizer(ABC):
                             self._kept[name].catch_up(arrays[keys[name]], named[name])
 
     def _distinct(self, rows: Mapping[str, Any]) -> dict[str, npt.NDArray[np.int64] | None]:
-        given = _check.named("rows", rows)
-        _check.require_known("rows", given, self._kept)
+        given = _check_optim.named("rows", rows)
+        _check_optim.require_known("rows", given, self._kept)
         found: dict[str, npt.NDArray[np.int64] | None] = {}
         for name, indices in given.items():
             shape = self._kept[name].shape
-            checked = _check.lagging_rows(name, shape, indices)
+            checked = _check_optim.lagging_rows(name, shape, indices)
             found[name] = group(checked, shape[0], name).rows
         return found
 
@@ -225,10 +226,10 @@ class Optimizer(ABC):
                 for name, kept in self._kept.items()
                 for key, stored in kept.stored().items()
             }
-            number = _check.Stored((), np.dtype(np.int64))
-            found = _check.optimizer_state({"step": number, **like}, state_dict)
+            number = _check_optim.Stored((), np.dtype(np.int64))
+            found = _check_optim.optimizer_state({"step": number, **like}, state_dict)
             for name in self._kept:
-                _check.require_steps(name, found)
+                _check_optim.require_steps(name, found)
             self._steps = int(found["step"])
             for name, kept in self._kept.items():
                 kept.load({key: found[f"{name}.{key}"] for key in kept.stored()})
@@ -240,10 +241,10 @@ def _places(parameters: Any) -> Iterator[tuple[Layer | _Arrays, dict[str, str]]]
         yield parameters, {key: key for key in parameters.state_dict()}
         return
     arrays: dict[str, Array] = {}
-    for name, leaf in _check.named("parameters", parameters).items():
+    for name, leaf in _check_optim.named("parameters", parameters).items():
         if isinstance(leaf, Layer):
             yield leaf, {f"{name}.{key}": key for key in leaf.state_dict()}
         else:
-            _check.require_steppable(name, leaf)
+            _check_optim.require_steppable(name, leaf)
             arrays[name] = np.asarray(leaf)
     yield _Arrays(arrays), {name: name for name in arrays}

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from embedrnn import _check
+from embedrnn._check import optim as _check_optim
 from embedrnn._docs import OPTIMIZER, documented
 from embedrnn.optim.kept import Rule
 from embedrnn.optim.optimizer import Optimizer
@@ -43,7 +44,7 @@ class SGD(Optimizer):
     def __init__(
         self,
         parameters: Any,
-        lr: _check.Rate = 1e-3,
+        lr: _check_optim.Rate = 1e-3,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
@@ -102,7 +103,7 @@ class Adagrad(Optimizer):
     def __init__(
         self,
         parameters: Any,
-        lr: _check.Rate = 1e-2,
+        lr: _check_optim.Rate = 1e-2,
         eps: float = 1e-10,
         weight_decay: float = 0.0,
         *,
@@ -160,7 +161,7 @@ class RowWiseAdagrad(Optimizer):
     def __init__(
         self,
         parameters: Any,
-        lr: _check.Rate = 1e-2,
+        lr: _check_optim.Rate = 1e-2,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         *,
@@ -224,7 +225,7 @@ class Adam(Optimizer):
     def __init__(
         self,
         parameters: Any,
-        lr: _check.Rate = 1e-3,
+        lr: _check_optim.Rate = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -232,7 +233,7 @@ class Adam(Optimizer):
         catch_up: bool = False,
         rng: Any = None,
     ) -> None:
-        self._betas = _check.betas(betas)
+        self._betas = _check_optim.betas(betas)
         self._eps = _check.positive("eps", eps)
         self._decay = _check.not_negative("weight_decay", weight_decay)
         rule = Rule("adam", ("exp_avg", "exp_avg_sq"), 7, idle=False, rests=not self._decay)
@@ -284,7 +285,7 @@ class AdamW(Adam):
     def __init__(
         self,
         parameters: Any,
-        lr: _check.Rate = 1e-3,
+        lr: _check_optim.Rate = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
