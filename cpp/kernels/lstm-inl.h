@@ -37,7 +37,7 @@ template <class T>
 void lstm_step_back(const CellStepBack<T>& s) noexcept {
   for_units_back<6>(s, [](const UnitBack<T>& unit) {
     const Vec<T> i = unit.of(1), f = unit.of(2), g = unit.of(3), o = unit.of(4), c = unit.of(5);
-    const Vec<T> dh = load(unit.dh), tanh_c = tanh<T>(f * c + i * g);
+    const Vec<T> dh = load(unit.dh), tanh_c = tanh<T>(f * c + rounded(i * g));
     const Vec<T> dc = load(unit.dc) + dh * o * (T{1} - tanh_c * tanh_c);
     unit.gate(0, dc * g * i * (T{1} - i));
     unit.gate(1, dc * c * f * (T{1} - f));

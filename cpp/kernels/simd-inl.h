@@ -109,6 +109,18 @@ EMBEDRNN_INLINE V multiply_add(T a, V b, V sum) {
   }
 }
 
+// A product that is rounded before it is added to another one: else either of the two could be
+// rounded together with their sum, and compilers choose differently.
+template <class V>
+EMBEDRNN_INLINE V rounded(V v) {
+#if defined(__x86_64__)
+  __asm__("" : "+x"(v));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(v));
+#endif
+  return v;
+}
+
 template <class T>
 EMBEDRNN_INLINE IntVec<T> bits(Vec<T> v) {
   return reinterpret_cast<IntVec<T>>(v);
