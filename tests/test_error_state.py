@@ -62,7 +62,7 @@ def lstm() -> list[Any]:
 def recurrent_vjp(cell: str) -> list[Any]:
     layer = getattr(er, cell)(2, 3, 2, dropout=0.5, rng=0)
     (output, _), backward = layer.vjp(np.stack([SUMMED, -SUMMED]), rng=1)
-    grads = [backward(np.full_like(output, number)) for number in (BIG, 1e-45, np.inf)]
+    grads = [backward(full(output.shape, x, output.dtype)) for x in (BIG, 1e-45, np.inf)]
     return [output, *(part for grad in grads for part in (grad.x, *grad.parameters.values()))]
 
 
