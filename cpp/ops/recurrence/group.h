@@ -29,6 +29,18 @@ double flops_a_step(const PackedCell<T>& cell) {
                                 static_cast<double>(cell.inputs() + cell.hidden());
 }
 
+// Loads the elements from begin to stop of a row of states; those that it does not have are zero.
+template <class T>
+void load_state(const MatrixView<const T>& from,
+                std::ptrdiff_t row,
+                std::ptrdiff_t begin,
+                std::ptrdiff_t stop,
+                T* to) {
+  const std::ptrdiff_t n = from.data != nullptr ? std::min(stop, from.cols) : begin;
+  for (std::ptrdiff_t u = begin; u < n; ++u) to[u] = from(row, u);
+  std::fill(to + std::max(n, begin), to + stop, T{0});
+}
+
 template <class T>
 class Group {
  public:
@@ -104,8 +116,8 @@ class Group {
                    std::ptrdiff_t r,
                    std::ptrdiff_t begin,
                    std::ptrdiff_t stop) const {
-    load_state(args.initial[0], row.batch, h(step) + r * state, begin, stop);
-    if (has_cell_state()) load_state(args.initial[1], row.batch, c + r * state, begin, stop);
+    load_state(args.initial[0], row.batch, begin, stop, h(step) + r * state);
+    if (has_cell_state()) load_state(args.initial[1], row.batch, begin, stop, c + r * state);
   }
 
   bool has_cell_state() const { return cell.cell().states > 1; }
@@ -147,16 +159,6 @@ class Group {
     } else {
       for (std::ptrdiff_t u = 0; u < cell.hidden(); ++u) output[u * args.output.col_stride] = T{0};
     }
-  }
-
-  void load_state(const MatrixView<const T>& from,
-                  std::ptrdiff_t batch,
-                  T* to,
-                  std::ptrdiff_t begin,
-                  std::ptrdiff_t stop) const {
-    const std::ptrdiff_t n = from.data != nullptr ? std::min(stop, cell.hidden()) : begin;
-    for (std::ptrdiff_t u = begin; u < n; ++u) to[u] = from(batch, u);
-    std::fill(to + std::max(n, begin), to + stop, T{0});
   }
 
   void store_state(const T* from, std::ptrdiff_t batch, const MatrixView<T>& to) const {

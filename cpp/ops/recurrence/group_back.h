@@ -99,13 +99,8 @@ class GroupBack {
 
   // A row begins with the gradient of its last state, of it the elements from begin to stop.
   void enter(std::ptrdiff_t r, std::ptrdiff_t begin, std::ptrdiff_t stop) const {
-    for (std::size_t i = 0; i < states(); ++i) {
-      const MatrixView<const T>& last = args.grad_last[i];
-      T* const to = grad_state(i, r);
-      const std::ptrdiff_t n = last.data != nullptr ? std::min(stop, cell.hidden()) : begin;
-      for (std::ptrdiff_t u = begin; u < n; ++u) to[u] = last(rows[r].batch, u);
-      std::fill(to + std::max(n, begin), to + stop, T{0});
-    }
+    for (std::size_t i = 0; i < states(); ++i)
+      load_state(args.grad_last[i], rows[r].batch, begin, stop, grad_state(i, r));
   }
 
   // What has come to the state of a row before a step goes to its initial state.
