@@ -60,6 +60,7 @@ def reduceat_sorted(rows: Rows, _threads: int) -> Contestant:
 
 
 @contestant("bag_sum", "np.add.reduceat")
+@contestant("bag_float16", "np.add.reduceat")
 def reduceat_bags(bags: Bags, _threads: int) -> Contestant:
     """Sum what was gathered; empty bags, which reduceat does not know, are put to zero."""
     ends = np.append(bags.offsets[1:], bags.batches[0].size)

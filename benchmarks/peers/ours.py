@@ -41,6 +41,7 @@ def coalesce(rows: Rows, _threads: int) -> Contestant:
 
 
 @contestant("bag_sum", OURS)
+@contestant("bag_float16", OURS)
 @contestant("bag_int8", "float32")
 def bag_sum(bags: Bags, _threads: int) -> Contestant:
     return _bag(bags.table, bags, "sum")

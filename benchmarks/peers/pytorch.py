@@ -59,6 +59,7 @@ def sparse_coalesce(rows: Rows, _threads: int) -> Contestant:
 
 
 @contestant("bag_sum", "F.embedding_bag")
+@contestant("bag_float16", "F.embedding_bag")
 def bag_sum(bags: Bags, _threads: int) -> Contestant:
     return _bag(bags, "sum")
 
