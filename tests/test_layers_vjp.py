@@ -340,7 +340,7 @@ def test_a_tape_has_room_for_what_is_recorded(monkeypatch: pytest.MonkeyPatch) -
     # Nothing else tells the compiled core how much memory a walk over these rows fills.
     tapes: list[tuple[int, list[Any]]] = []
 
-    def new_tape(cell: Any, pairs: int) -> list[Any]:
+    def new_tape(cell: Any, pairs: int, has_input: bool = True) -> list[Any]:
         tapes.append((pairs, []))
         return tapes[-1][1]
 

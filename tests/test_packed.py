@@ -9,6 +9,7 @@ import embedrnn as er
 from cases import RNN_CASES, RnnCase, assert_same_bits, cell_arguments, run_cell
 from embedrnn import _backend
 from embedrnn._cells import CELLS
+from embedrnn._sequences import Rows
 
 each_cell = pytest.mark.parametrize("cell", CELLS)
 # Vectors that are full and not, one row and more than a register block, weights beyond L1 and L2.
@@ -45,8 +46,8 @@ def forward(
     order = "C" if x.flags.c_contiguous else "F"
     output = np.empty((*x.shape[:2], hidden), x.dtype, order)
     initial = states_of(cell, arguments)
-    layout = (arguments["lengths"], None, None, None)
-    packed.forward(x, *layout, initial, reverse, output, last, 0, None)
+    rows = Rows(len(x), arguments["lengths"])
+    packed.forward(x, rows, None, initial, reverse, output, last, 0)
     return [output, *(part[0] for part in last)]
 
 
@@ -183,8 +184,8 @@ def test_a_walk_without_an_output(native: str, core: Any, cell: str, threads: in
         packed, initial = pack(cell, arguments), states_of(cell, arguments)
         _, *wanted = forward(packed, cell, arguments)
         last = tuple(np.empty_like(state) for state in initial)
-        layout = (arguments["lengths"], None, None, None)
-        packed.forward(arguments["x"], *layout, initial, False, None, last, 0, None)
+        rows = Rows(case.batch, arguments["lengths"])
+        packed.forward(arguments["x"], rows, None, initial, False, None, last, 0)
         for actual, expected in zip(last, wanted, strict=True):
             assert_same_bits(actual[0], expected)
 

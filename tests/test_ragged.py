@@ -21,6 +21,7 @@ from cases import (
     run_cell,
 )
 from embedrnn._cells import CELLS
+from embedrnn._sequences import Rows
 
 each_cell = pytest.mark.parametrize("cell", CELLS)
 each_layer = pytest.mark.parametrize("name", LAYERS)
@@ -276,6 +277,6 @@ def test_the_core_refuses_rows_beyond_x(core: Any) -> None:
         ([3, 2], None, [-1, 2, 4]),
         ([2, 3], None, [0, 2, 4]),
     ):
-        layout = [None if a is None else np.array(a) for a in (lengths, row_starts, step_starts)]
+        layout = (None if a is None else np.array(a) for a in (lengths, row_starts, step_starts))
         with pytest.raises(ValueError, match=r"^(lengths|row_starts|step_starts) must "):
-            cell.forward(X, *layout, None, (None,), False, output, last, 0, None)
+            cell.forward(X, Rows(2, *layout), None, (None,), False, output, last, 0)

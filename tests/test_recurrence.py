@@ -30,6 +30,7 @@ from cases import (
 )
 from embedrnn import _backend
 from embedrnn._cells import CELLS
+from embedrnn._sequences import Rows
 
 rnn_case = pytest.mark.parametrize("case", RNN_CASES, ids=str)
 each_cell = pytest.mark.parametrize("cell", CELLS)
@@ -440,8 +441,8 @@ def test_stays_inside_its_arrays(backend: str, dtype: Any, before: bool) -> None
         inputs = [arguments[name] for name in ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         lengths, h_0 = arguments["lengths"], arguments["h_0"]
         packed = _backend.current().pack("rnn_tanh", *inputs[1:])
-        layout, last = (lengths, None, None, None), (h_n[None],)
-        packed.forward(inputs[0], *layout, (h_0[None],), False, output, last, 0, None)
+        rows, last = Rows(case.batch, lengths), (h_n[None],)
+        packed.forward(inputs[0], rows, None, (h_0[None],), False, output, last, 0)
         assert_close(h_n, reference("rnn_tanh", arguments)[1])
         assert_same_bits(output[:, -1], h_n)
 
@@ -509,7 +510,7 @@ def test_lengths_are_copied(native: str, monkeypatch: pytest.MonkeyPatch) -> Non
         def pack(self, *weights: Any) -> Any:
             packed = real.pack(*weights)
             return SimpleNamespace(
-                forward=lambda *rest: (seen.append(rest[1]), packed.forward(*rest))
+                forward=lambda *rest: (seen.append(rest[1].lengths), packed.forward(*rest))
             )
 
     lengths = np.array([2, 3])

@@ -27,6 +27,7 @@ from cases import (
 )
 from embedrnn import _backend
 from embedrnn._cells import CELLS
+from embedrnn._sequences import Rows
 
 each_cell = pytest.mark.parametrize("cell", CELLS)
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
@@ -594,7 +595,7 @@ def test_stays_inside_its_arrays(backend: str, dtype: Any, before: bool) -> None
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         packed, states = pack(cell, arguments), CELLS[cell].initial
         initial = tuple(arguments[name][None] for name in states)
-        rows = (arguments["lengths"], None, None, arguments["resets"])
+        rows = (Rows(case.batch, arguments["lengths"]), arguments["resets"])
         output = room(case.batch, 2, case.hidden)
         last = tuple(room(*state.shape) for state in initial)
         tape = packed.new_tape(case.batch * 2)
@@ -626,7 +627,7 @@ def test_gradients_are_added_and_those_of_states_filled(
     expected = backward(*given_)
     initial = tuple(np.stack([arguments[n]] * 3) for n in CELLS[cell].initial)
     last, of_initial = (tuple(np.full_like(part, 7) for part in initial) for _ in range(2))
-    rows = (arguments["lengths"], None, None, None)
+    rows = (Rows(CASE.batch, arguments["lengths"]), None)
     tape = packed.new_tape(int(arguments["lengths"].sum()))
     packed.forward(arguments["x"], *rows, initial, False, None, last, 1, tape)
     of_last = tuple(np.stack([part] * 3) for part in flat(given_)[1:])

@@ -27,6 +27,19 @@ std::pair<std::ptrdiff_t, std::ptrdiff_t> group_rows(const py::array& indices,
   return {grouped.bad, grouped.count};
 }
 
+// Likewise.
+std::pair<std::ptrdiff_t, std::ptrdiff_t> number_rows(const py::array& indices,
+                                                      std::ptrdiff_t n_rows,
+                                                      py::array rows,
+                                                      py::array numbers) {
+  const py::ssize_t n = indices.size();
+  auto* const of = contiguous_data<std::int64_t>(rows, "rows", {n});
+  auto* const to = contiguous_data<std::int64_t>(numbers, "numbers", {n});
+  const ops::IndexView view = index_view(indices);
+  const ops::Grouped grouped = without_gil([&] { return ops::number_rows(view, n_rows, of, to); });
+  return {grouped.bad, grouped.count};
+}
+
 // Returns the first bad position or -1, the distinct rows, and the sum of the updates of each. The
 // results are made here, where their number is known.
 template <class S>
@@ -90,6 +103,12 @@ void register_coalesce(py::module_& module) {
              py::arg("rows"),
              py::arg("positions"),
              py::arg("offsets"));
+  module.def("number_rows",
+             &number_rows,
+             py::arg("indices"),
+             py::arg("n_rows"),
+             py::arg("rows"),
+             py::arg("numbers"));
   module.def("coalesce",
              &coalesce,
              py::arg("indices"),

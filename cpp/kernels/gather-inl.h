@@ -194,14 +194,15 @@ void gather(const GatherBlock& g) noexcept {
   whole_rows ? gather_contiguous(g) : gather_apart(g);
 }
 
-// Puts so many numbers of a row of int8 where they are wanted.
-EMBEDRNN_INLINE void put_columns(const RowReader<Int8Row>& row, std::ptrdiff_t cols, float* out) {
+// Puts so many numbers of a row where they are wanted.
+template <class S>
+EMBEDRNN_INLINE void put_columns(const RowReader<S>& row, std::ptrdiff_t cols, float* out) {
   row.columns(0, cols, out);
 }
 
 // Halves are rounded from a buffer, which stays in L1.
-template <class Half>
-EMBEDRNN_INLINE void put_columns(const RowReader<Int8Row>& row, std::ptrdiff_t cols, Half* out) {
+template <class S, class Half>
+EMBEDRNN_INLINE void put_columns(const RowReader<S>& row, std::ptrdiff_t cols, Half* out) {
   constexpr std::ptrdiff_t kColumns = 256;
   alignas(EMBEDRNN_VECTOR_BYTES) float buffer[kColumns];
   for (std::ptrdiff_t first = 0; first < cols; first += kColumns) {
@@ -210,12 +211,12 @@ EMBEDRNN_INLINE void put_columns(const RowReader<Int8Row>& row, std::ptrdiff_t c
   }
 }
 
-// Rows of int8, which come as numbers of O.
-template <class O>
-void gather_int8(const GatherBlock& block) noexcept {
+// Rows stored as S, which come as numbers of O.
+template <class S, class O>
+void gather_stored(const GatherBlock& block) noexcept {
   const GatherBlock g = block;  // a copy that no store can change
-  gather_rows(g, RowReader<Int8Row>::bytes(g.cols), [=](char* to, const char* from) {
-    put_columns(RowReader<Int8Row>(from, 0), g.cols, reinterpret_cast<O*>(to));
+  gather_rows(g, RowReader<S>::bytes(g.cols), [=](char* to, const char* from) {
+    put_columns(RowReader<S>(from, 0), g.cols, reinterpret_cast<O*>(to));
   });
 }
 

@@ -112,5 +112,21 @@ void affine(const AffineBlock<T>& a) noexcept {
   panel_vectors(a.gates) == 3 ? affine_panels<T, 3>(a) : affine_panels<T, 4>(a);
 }
 
+// Products that were made before, one gate behind the other.
+template <class T>
+void arrange(const ArrangeBlock<T>& a) noexcept {
+  const std::ptrdiff_t stride = (a.hidden + kLanes<T> - 1) / kLanes<T> * a.gates * kLanes<T>;
+  for (std::ptrdiff_t row = 0; row < a.m; ++row) {
+    for (std::ptrdiff_t u = a.units.first; u < a.units.end; ++u) {
+      const std::ptrdiff_t first = u * kLanes<T>, left = a.hidden - first;
+      for (std::ptrdiff_t gate = 0; gate < a.gates; ++gate) {
+        const T* const from = a.inputs[row] + gate * a.hidden + first;
+        T* const to = a.out + row * stride + (u * a.gates + gate) * kLanes<T>;
+        store(to, left >= kLanes<T> ? load(from) : load_first(from, left));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace embedrnn::kernels

@@ -216,6 +216,15 @@ struct AffineBlock {
   T* out;           // (m, vectors * lanes)
 };
 
+// out[m] = inputs[m], which are such sums with all units of a gate behind those of the gate before.
+template <class T>
+struct ArrangeBlock {
+  const T* const* inputs;  // m pointers to gates * hidden elements each
+  std::ptrdiff_t m, gates, hidden;
+  UnitRange units;
+  T* out;  // (m, vectors * lanes)
+};
+
 // out[m] += the parts of inputs[m], one behind the other, times W: what reaches the inputs of a
 // product from the gradients of its outputs.
 template <class T>
@@ -271,6 +280,16 @@ struct CellStep {
 template <class T>
 using StepKernel = void (*)(const CellStep<T>&) noexcept;
 
+// to[row] = to[row] + from[row], or the greater of the two in each unit, NaN if one of them is.
+template <class T>
+struct PoolBlock {
+  std::ptrdiff_t rows, hidden;
+  UnitRange units;
+  const T* from;  // (rows, state row)
+  T* to;          // (rows, state row)
+  bool is_max;
+};
+
 // The gradients of one time step, but for what passes through its recurrent products. A cell with
 // two products has two of these steps; the product of the later one comes between them.
 template <class T>
@@ -304,6 +323,9 @@ struct RowKernels {
   FindBadIndex find_bad[kIndexTypes];
   ResolveIndices resolve[kIndexTypes];
   void (*gather)(const GatherBlock&) noexcept;
+  // Halves as float.
+  void (*gather_f16)(const GatherBlock&) noexcept;
+  void (*gather_bf16)(const GatherBlock&) noexcept;
   // Rows of int8, as float and as halves, to which that is rounded.
   void (*gather_int8)(const GatherBlock&) noexcept;
   void (*gather_int8_f16)(const GatherBlock&) noexcept;
@@ -351,6 +373,8 @@ struct RecurrentKernels {
   std::ptrdiff_t lanes;  // elements of a vector
   void (*transpose)(const TransposeBlock<T>&) noexcept;
   void (*affine)(const AffineBlock<T>&) noexcept;
+  void (*arrange)(const ArrangeBlock<T>&) noexcept;
+  void (*pool)(const PoolBlock<T>&) noexcept;
   void (*affine_back)(const AffineBackBlock<T>&) noexcept;
   void (*outer)(const OuterBlock<T>&) noexcept;
   void (*sum)(const SumBlock<T>&) noexcept;

@@ -8,6 +8,7 @@
 #include "gru-inl.h"
 #include "lstm-inl.h"
 #include "optim-inl.h"
+#include "pool-inl.h"
 #include "products-inl.h"
 #include "rnn-inl.h"
 #include "scatter-inl.h"
@@ -34,9 +35,11 @@ constexpr RowKernels row_kernels() {
                       resolve<std::uint32_t>,
                       resolve<std::uint64_t>},
           .gather = gather,
-          .gather_int8 = gather_int8<float>,
-          .gather_int8_f16 = gather_int8<Float16>,
-          .gather_int8_bf16 = gather_int8<BFloat16>,
+          .gather_f16 = gather_stored<Float16, float>,
+          .gather_bf16 = gather_stored<BFloat16, float>,
+          .gather_int8 = gather_stored<Int8Row, float>,
+          .gather_int8_f16 = gather_stored<Int8Row, Float16>,
+          .gather_int8_bf16 = gather_stored<Int8Row, BFloat16>,
           .scatter_add_f32 = scatter_add<float, float>,
           .scatter_add_f32_f64 = scatter_add<float, double>,
           .scatter_add_f64 = scatter_add<double, double>,
@@ -95,6 +98,8 @@ constexpr RecurrentKernels<T> recurrent_kernels() {
   RecurrentKernels<T> kernels = {.lanes = kLanes<T>,
                                  .transpose = transpose<T>,
                                  .affine = affine<T>,
+                                 .arrange = arrange<T>,
+                                 .pool = pool<T>,
                                  .affine_back = affine_back<T>,
                                  .outer = outer<T>,
                                  .sum = sum<T>,

@@ -72,6 +72,14 @@ EMBEDRNN_INLINE void store(T* p, Vec<T> v) {
   store_part<kLanes<T>>(p, v);
 }
 
+// Loads the first n lanes, and zeros behind them.
+template <class T>
+EMBEDRNN_INLINE Vec<T> load_first(const T* p, std::ptrdiff_t n) {
+  Vec<T> v = {};
+  for (std::ptrdiff_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+
 // Stores the first n lanes.
 template <class T>
 EMBEDRNN_INLINE void store_first(T* p, Vec<T> v, std::ptrdiff_t n) {

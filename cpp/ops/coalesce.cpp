@@ -90,13 +90,29 @@ std::ptrdiff_t write_groups(const Key* keys, const GroupArgs& args) {
 }
 
 template <class Key>
-Grouped group_by(const GroupArgs& args) {
-  const std::ptrdiff_t n = args.indices.n;
+std::ptrdiff_t
+write_numbers(const Key* keys, std::ptrdiff_t n, std::int64_t* rows, std::int64_t* numbers) {
+  std::ptrdiff_t count = 0;
+  std::int64_t before = -1;
+  for_each_below(n, [&](std::ptrdiff_t i) {
+    const std::int64_t row = Keys<Key>::row(keys[i]);
+    count += row != before;
+    rows[count - 1] = row;
+    numbers[Keys<Key>::position(keys[i])] = count - 1;
+    before = row;
+  });
+  return count;
+}
+
+// Calls write(keys) with those of the indices, sorted; it returns how many rows they name.
+template <class Key, class Write>
+Grouped sorted_by_row(const IndexView& indices, std::ptrdiff_t n_rows, const Write& write) {
+  const std::ptrdiff_t n = indices.n;
   const runtime::Scratch scratch(2 * runtime::scratch_bytes<Key>(n));
   runtime::Carver carver(scratch);
   Key* const keys = carver.take<Key>(n);
   Key* const other = carver.take<Key>(n);
-  const Resolver resolve(args.indices, args.n_rows);
+  const Resolver resolve(indices, n_rows);
   const std::ptrdiff_t bad = resolve.for_good_blocks(
       0, n, [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* rows) {
         for (std::ptrdiff_t i = 0; i < count; ++i)
@@ -104,15 +120,33 @@ Grouped group_by(const GroupArgs& args) {
         runtime::checkpoint();
       });
   if (bad != kAllInRange) return {bad, 0};
-  return {kAllInRange, write_groups(sort_by_row(keys, n, other), args)};
+  return {kAllInRange, write(sort_by_row(keys, n, other))};
+}
+
+// Calls write(keys) as sorted_by_row() does, with keys that hold the rows and the indices.
+template <class Write>
+Grouped with_keys(const IndexView& indices, std::ptrdiff_t n_rows, const Write& write) {
+  constexpr std::ptrdiff_t kNarrow = std::ptrdiff_t{1} << 32;
+  const bool narrow = indices.n < kNarrow && n_rows <= kNarrow;
+  return narrow ? sorted_by_row<std::uint64_t>(indices, n_rows, write)
+                : sorted_by_row<unsigned __int128>(indices, n_rows, write);
 }
 
 }  // namespace
 
 Grouped group_rows(const GroupArgs& args) {
-  constexpr std::ptrdiff_t kNarrow = std::ptrdiff_t{1} << 32;
-  const bool narrow = args.indices.n < kNarrow && args.n_rows <= kNarrow;
-  return narrow ? group_by<std::uint64_t>(args) : group_by<unsigned __int128>(args);
+  return with_keys(args.indices, args.n_rows, [&](const auto* keys) {
+    return write_groups(keys, args);
+  });
+}
+
+Grouped number_rows(const IndexView& indices,
+                    std::ptrdiff_t n_rows,
+                    std::int64_t* rows,
+                    std::int64_t* numbers) {
+  return with_keys(indices, n_rows, [&](const auto* keys) {
+    return write_numbers(keys, indices.n, rows, numbers);
+  });
 }
 
 }  // namespace embedrnn::ops

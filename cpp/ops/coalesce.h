@@ -22,4 +22,11 @@ struct Grouped {
 // Allocates 16 bytes an index, or 32 where 2^32 are too few for them or for the rows.
 [[nodiscard]] Grouped group_rows(const GroupArgs& args);
 
+// Numbers the distinct rows, rising, and writes which of them each index names: rows and numbers,
+// (n) each. Otherwise as group_rows().
+[[nodiscard]] Grouped number_rows(const IndexView& indices,
+                                  std::ptrdiff_t n_rows,
+                                  std::int64_t* rows,
+                                  std::int64_t* numbers);
+
 }  // namespace embedrnn::ops

@@ -148,6 +148,12 @@ inline std::chrono::nanoseconds patience_of_team(double flops) {
   return std::chrono::microseconds(200) +
          std::chrono::nanoseconds(static_cast<std::int64_t>(flops / kFlopsPerNanosecond));
 }
+// In how many parts, by units, the product of so many rows is made, for a Ctrl-C to be seen soon.
+inline std::ptrdiff_t
+calls_of_product(std::ptrdiff_t rows, std::ptrdiff_t inputs, std::ptrdiff_t outputs) {
+  const double flops = 2.0 * static_cast<double>(rows * inputs) * static_cast<double>(outputs);
+  return 1 + static_cast<std::ptrdiff_t>(flops / kFlopsPerStep);
+}
 // What a step of a row costs beside its arithmetic, counted as flops.
 inline constexpr double kFlopsOfOverhead = 1e3;
 // Flops between two looks for a Ctrl-C, some 10 us.
@@ -160,10 +166,31 @@ inline constexpr std::ptrdiff_t kTileBytes = std::ptrdiff_t{1} << 17;
 // layers come from L3.
 inline constexpr std::ptrdiff_t kTilePairs = 48;
 
+// Distinct tokens whose input products are made in one go.
+inline constexpr std::ptrdiff_t kDistinctRows = 48;
+// The most bytes of such products in a call: it keeps them until it ends.
+inline constexpr double kMostDistinctBytes = 1 << 28;
+
+// Whether so many tokens are worth to have the input products, of so many elements, of the distinct
+// ones made first. What is saved is the arithmetic of the others; a product that was made costs
+// about as much to read again as so many of its multiplications.
+inline bool is_worth_distinct(std::ptrdiff_t tokens,
+                              std::ptrdiff_t distinct,
+                              std::ptrdiff_t inputs,
+                              std::ptrdiff_t width) {
+  constexpr double kInputsOfReading = 8;
+  const auto all = static_cast<double>(tokens), once = static_cast<double>(distinct);
+  const auto k = static_cast<double>(inputs);
+  return once * static_cast<double>(width) * sizeof(float) <= kMostDistinctBytes &&
+         once * k + all * kInputsOfReading < all * k;
+}
+
 // Bytes of the gradients of pre-activations in a tile of steps of a backward pass, and pairs of it
 // at least: so many share one walk through the gradients of the weights.
 inline constexpr std::ptrdiff_t kBackTileBytes = std::ptrdiff_t{1} << 20;
 inline constexpr std::ptrdiff_t kBackTilePairs = 256;
+// Elements of a gradient that are added to those of the distinct tokens in one go.
+inline constexpr std::ptrdiff_t kTokenColumns = 256;
 // Pairs whose inputs get their gradients in one go.
 inline constexpr std::ptrdiff_t kInputPairs = 96;
 

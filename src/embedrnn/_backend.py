@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from embedrnn._sequences import Pool, Rows, TokenGrads, Tokens
 from embedrnn._storage import Storage
 
 _Array = npt.NDArray[Any]
@@ -20,38 +21,40 @@ _Positions = npt.NDArray[np.int64]
 class PackedCell(Protocol):
     """A recurrent cell with weights of its own: see the NumPy one for what it does."""
 
-    def new_tape(self, pairs: int) -> Any:
+    def project(self, x: _Array, out: _Array) -> None: ...
+    def new_tape(self, pairs: int, has_input: bool = True) -> Any:
         """Return room for what `forward` records of so many valid (row, step) pairs.
 
         Only the backend that made it reads it. It holds copies of all that `backward` needs, which
         does not change it: backward may be called any number of times, and the inputs may change.
+        Tokens are no input of it.
         """
+
+    def pays_distinct(self, pairs: int, distinct: int) -> bool:
+        """Return whether so many tokens are worth to have distinct ones multiplied first."""
 
     def forward(
         self,
-        x: _Array,
-        lengths: _Positions | None,
-        row_starts: _Positions | None,
-        step_starts: _Positions | None,
+        x: _Array | Tokens,
+        rows: Rows,
         resets: _Array | None,
         initial: tuple[_Array | None, ...],
         reverse: bool,
         output: _Array | None,
         last: tuple[_Array, ...],
         at: int,
-        tape: Any,
+        tape: Any = None,
+        pool: Pool | None = None,
     ) -> None: ...
     def backward(
         self,
-        lengths: _Positions | None,
-        row_starts: _Positions | None,
-        step_starts: _Positions | None,
+        rows: Rows,
         resets: _Array | None,
         reverse: bool,
         tape: Any,
         grad_output: _Array | None,
         grad_last: tuple[_Array | None, ...],
-        grad_x: _Array,
+        grad_x: _Array | TokenGrads,
         grad_initial: tuple[_Array, ...],
         grads: tuple[_Array, _Array, _Array | None, _Array | None],
         at: int,
@@ -99,6 +102,9 @@ class Backend(Protocol):
         rows: _Positions,
         positions: _Positions,
         offsets: _Positions,
+    ) -> tuple[int, int]: ...
+    def number_rows(
+        self, indices: _Indices, n_rows: int, rows: _Positions, numbers: _Positions
     ) -> tuple[int, int]: ...
     def without_row(
         self, indices: _Indices, offsets: _Positions, row: int, n_rows: int

@@ -8,17 +8,19 @@ class Cell(NamedTuple):
 
     `gates` has a letter for each, in the order that they have in the weights, and PyTorch's names:
     n and g are candidates. `states` are what a row has before and after a step, the hidden state,
-    which is the output too, first; `initial` are their names before the first step.
+    which is the output too, first; `initial` are their names before the first step. The last
+    `inner` gates keep their recurrent bias within the step, beside the recurrent product.
     """
 
     name: str
     gates: str
     states: tuple[str, ...]
     initial: tuple[str, ...]
+    inner: int
 
 
-def _cell(name: str, gates: str, *states: str) -> Cell:
-    return Cell(name, gates, states, tuple(f"{state}_0" for state in states))
+def _cell(name: str, gates: str, *states: str, inner: int = 0) -> Cell:
+    return Cell(name, gates, states, tuple(f"{state}_0" for state in states), inner)
 
 
 CELLS = {
@@ -26,7 +28,7 @@ CELLS = {
     for cell in (
         _cell("rnn_tanh", "n", "h"),
         _cell("rnn_relu", "n", "h"),
-        _cell("gru", "rzn", "h"),
+        _cell("gru", "rzn", "h", inner=1),
         _cell("gru_reset_before", "rzn", "h"),
         _cell("lstm", "ifgo", "h", "c"),
     )

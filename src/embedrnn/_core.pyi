@@ -4,6 +4,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
+from embedrnn._sequences import Pool, Rows, TokenGrads, Tokens
 from embedrnn._storage import Storage
 
 _Array: TypeAlias = npt.NDArray[Any]
@@ -54,6 +55,12 @@ def group_rows(
     rows: npt.NDArray[np.int64],
     positions: npt.NDArray[np.int64],
     offsets: npt.NDArray[np.int64],
+) -> tuple[int, int]: ...
+def number_rows(
+    indices: _Indices,
+    n_rows: int,
+    rows: npt.NDArray[np.int64],
+    numbers: npt.NDArray[np.int64],
 ) -> tuple[int, int]: ...
 def without_row(
     indices: npt.NDArray[np.integer[Any]], offsets: npt.NDArray[np.int64], row: int, n_rows: int
@@ -116,32 +123,31 @@ def pack(
 @final
 class PackedCell:
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # a TypeError: pack makes them
-    def new_tape(self, pairs: int) -> _Array: ...
+    def project(self, x: _Array, out: _Array) -> None: ...
+    def new_tape(self, pairs: int, has_input: bool = ...) -> _Array: ...
+    def pays_distinct(self, pairs: int, distinct: int) -> bool: ...
     def forward(
         self,
-        x: _Array,
-        lengths: npt.NDArray[np.int64] | None,
-        row_starts: npt.NDArray[np.int64] | None,
-        step_starts: npt.NDArray[np.int64] | None,
+        x: _Array | Tokens,
+        rows: Rows,
         resets: _Array | None,
         initial: tuple[_Array | None, ...],
         reverse: bool,
         output: _Array | None,
         last: tuple[_Array, ...],
         at: int,
-        tape: _Array | None,
+        tape: _Array | None = ...,
+        pool: Pool | None = ...,
     ) -> None: ...
     def backward(
         self,
-        lengths: npt.NDArray[np.int64] | None,
-        row_starts: npt.NDArray[np.int64] | None,
-        step_starts: npt.NDArray[np.int64] | None,
+        rows: Rows,
         resets: _Array | None,
         reverse: bool,
         tape: _Array,
         grad_output: _Array | None,
         grad_last: tuple[_Array | None, ...],
-        grad_x: _Array,
+        grad_x: _Array | TokenGrads,
         grad_initial: tuple[_Array, ...],
         grads: tuple[_Array, _Array, _Array | None, _Array | None],
         at: int,

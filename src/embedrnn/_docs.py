@@ -55,6 +55,14 @@ resets : array_like of bool, shape (B, T) or (N,), that of `x` without I, option
     Where it is True, the state before that step of the walk is the initial one again, or zeros if
     that is absent: an episode begins within a row. What stands at padded steps is ignored.
 
+mask : array_like of bool, shape (B, T), optional
+    In place of lengths, for padding that may stand anywhere, as Keras has it: the steps that are
+    valid. At others the state is held. Time taken follows the valid ones.
+
+padding_fill : {"zero", "repeat"}
+    What the output is at padded steps: 0, or that of the last valid step before in time, and 0
+    before the first one.
+
 h_0 : array_like, shape (B, H), dtype of `x`, optional
     The hidden state before the first step; zeros if absent.
 
@@ -214,3 +222,40 @@ ValueError
     If an array is read-only or not laid out in rows, a name comes twice, or a number is out of
     its range.
 """)
+# Of the encoders.
+ENCODER = _by_name("""
+ids : array_like of any integer dtype, shape (B, T) or (N,) with `offsets`, or B sequences
+    Token ids, padded on the right. Without lengths, the padding of an embedding with a
+    `padding_idx` says what they are. Ragged with `offsets`, or as a list of sequences, equally long
+    or not, or as an Arrow list array. Of shape (T,), without any of these, it is one sequence.
+    Negative ones count from the end, unless the embedding is strict.
+
+lengths : array_like of any integer dtype, shape (B,), optional
+    Valid ids of each row, in [0, T] and any order. What stands behind them is never read.
+
+state : array_like, shape (num_layers * directions, B, H), optional
+    The state before the first step, as of the recurrent layer. Zeros if absent.
+
+offsets : array_like of any integer dtype, shape (B + 1,), optional
+    In place of lengths, for ragged ids (N,): row b has those from ``offsets[b]`` to
+    ``offsets[b + 1]``.
+
+mask : array_like of bool, shape (B, T), optional
+    In place of lengths, for padding that may stand anywhere, as Keras has it: the steps that are
+    valid. At others the state is held. Time taken follows the valid ones.
+
+output : bool
+    Whether outputs are wanted beside the final states.
+
+pool : {"mean", "max", "last"}, optional
+    One vector for each row in the place of the outputs of its valid steps: their mean, the greatest
+    in each unit, or the final state of each direction; 0 where there is none.
+
+padding_fill : {"zero", "repeat"}
+    What the output is at padded steps: 0, or that of the last valid step before in time, and 0
+    before the first one.
+
+states : ndarray, or a tuple of two, shaped as `state`
+    After each row's last step.
+""")
+

@@ -36,11 +36,9 @@ def forward(
     backwards = _check.flag("reverse", reverse)
     call = _check.recurrence(cell, x, weights, initial, lengths, offsets, resets, out)
     packed = current().pack(cell.name, *call.weights)
-    rows = call.rows
     packed.forward(
-        call.x, rows.lengths, rows.row_starts, rows.step_starts, call.resets, call.initial,
-        backwards, call.buffer, call.last, 0, None,
-    )  # fmt: skip
+        call.x, call.rows, call.resets, call.initial, backwards, call.buffer, call.last, 0
+    )
     return _check.deliver(call), tuple(map(itemgetter(0), call.last))
 
 
@@ -63,11 +61,10 @@ def vjp(
     backwards = _check.flag("reverse", reverse)
     call = _check.recurrence(cell, x, weights, initial, lengths, offsets, resets, None)
     packed, rows = current().pack(cell.name, *call.weights), call.rows
-    tape = packed.new_tape(rows.pairs(call.x))
+    tape = packed.new_tape(rows.pairs(call.x.shape))
     packed.forward(
-        call.x, rows.lengths, rows.row_starts, rows.step_starts, call.resets, call.initial,
-        backwards, call.buffer, call.last, 0, tape,
-    )  # fmt: skip
+        call.x, rows, call.resets, call.initial, backwards, call.buffer, call.last, 0, tape
+    )
     # What backward reads is in the tape and in the packed cell: of the arrays, it needs the shapes.
     again, weights_read, dtype = call.resets, call.weights, call.x.dtype
     x_shape, outer, inner = call.x.shape, call.out.shape, call.last[0].shape
@@ -80,7 +77,7 @@ def vjp(
         of_weights = zeros_like(weights_read)
         of_initial = tuple(np.empty(inner, dtype) for _ in given)
         packed.backward(
-            rows.lengths, rows.row_starts, rows.step_starts, again, backwards, tape, of_output,
+            rows, again, backwards, tape, of_output,
             tuple(None if part is None else part[None] for part in of_last), of_x, of_initial,
             of_weights, 0,
         )  # fmt: skip

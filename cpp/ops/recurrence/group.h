@@ -1,8 +1,11 @@
 // The rows that run side by side from their first step to their last, and their memory.
 #pragma once
 
+#include <limits>
+
 #include "ops/costs.h"
 #include "ops/recurrence/packed_cell.h"
+#include "ops/recurrence/source.h"
 #include "ops/recurrence/tape.h"
 #include "runtime/interrupt.h"
 
@@ -22,13 +25,6 @@ class Account {
   double flops_ = 0;
 };
 
-// Flops of one step of one row, and what the step costs beside its arithmetic.
-template <class T>
-double flops_a_step(const PackedCell<T>& cell) {
-  return kFlopsOfOverhead + 2.0 * static_cast<double>(cell.packing().width()) *
-                                static_cast<double>(cell.inputs() + cell.hidden());
-}
-
 // Loads the elements from begin to stop of a row of states; those that it does not have are zero.
 template <class T>
 void load_state(const MatrixView<const T>& from,
@@ -47,20 +43,22 @@ class Group {
   // For so many threads, which share the units of each step.
   Group(const RunArgs<T>& run_args,
         const PackedCell<T>& packed,
+        const Source<T>& products_from,
         const Tape<T>& kept,
         const GroupRows& group_rows,
         std::ptrdiff_t group_threads)
-      : args(run_args), cell(packed), tape(kept), rows(group_rows), threads(group_threads),
+      : args(run_args), cell(packed), source(products_from), tape(kept), rows(group_rows),
+        threads(group_threads),
         width(cell.packing().width()), state(cell.packing().state()),
         pairs(std::max(rows.size(), pairs_in_cache())) {}
 
   // What each thread has for itself.
   struct Own {
     const T** inputs;     // (pairs)
-    const T** projected;  // (rows)
+    const T** projected;  // (pairs)
     T** outputs;          // (rows)
     T** kept;             // (rows), where there is a tape
-    T* x_copy;            // (pairs, I)
+    T* copies;            // (pairs, row width of the source), where it copies
   };
 
   // Lists all memory.
@@ -68,15 +66,16 @@ class Group {
     for (T*& h : h_) h = carver.take<T>(rows.size(), state);
     c = carver.take<T>((cell.cell().states - 1) * rows.size(), state);
     workspace = carver.take<T>(cell.cell().workspace * rows.size(), state);
-    products = carver.take<T>(pairs, width);
+    products = carver.take<T>(source.is_made() ? 0 : pairs, width);
+    pooled = carver.take<T>(pools() ? rows.size() : 0, state);
     output_copy = carver.take<T>(copies_output() ? rows.size() : 0, cell.hidden());
     owns_ = carver.take<Own>(threads);
     for (std::ptrdiff_t rank = 0; rank < threads; ++rank) {
       const Own own{.inputs = carver.take<const T*>(pairs),
-                    .projected = carver.take<const T*>(rows.size()),
+                    .projected = carver.take<const T*>(pairs),
                     .outputs = carver.take<T*>(rows.size()),
                     .kept = carver.take<T*>(tape.is_on() ? rows.size() : 0),
-                    .x_copy = carver.take<T>(copies_x() ? pairs : 0, cell.inputs())};
+                    .copies = carver.take<T>(source.copies() ? pairs : 0, source.row_width())};
       if (owns_ != nullptr) owns_[rank] = own;
     }
   }
@@ -86,15 +85,13 @@ class Group {
   // Loads the state of every row, hands out that of the rows of no step, and writes the zeros of
   // all padding. Returns how many rows are alive.
   std::ptrdiff_t start() {
-    Account account;
+    if (pools()) {
+      constexpr T kLeast = -std::numeric_limits<T>::infinity();
+      std::fill_n(pooled, rows.size() * state, args.pool.is_max ? kLeast : T{0});
+    }
     for (std::ptrdiff_t r = 0; r < rows.size(); ++r) {
-      const Row row = rows[r];
-      load_states(row, 0, r, 0, state);
-      if (args.output.data == nullptr || !args.output.has_padding()) continue;
-      for (std::ptrdiff_t t = row.length; t < args.batch.time; ++t) {
-        fill_zero(args.output.at(row.batch, t));
-        account.add(kFlopsOfOverhead + static_cast<double>(cell.hidden()));
-      }
+      load_states(rows[r], 0, r, 0, state);
+      if (args.output.data != nullptr && args.output.starts.has_padding()) fill_padding(rows[r]);
     }
     return retire(0, rows.size());
   }
@@ -106,6 +103,7 @@ class Group {
     for (std::ptrdiff_t r = alive; r < before; ++r) {
       store_state(h(steps) + r * state, rows[r].batch, args.last[0]);
       if (has_cell_state()) store_state(c + r * state, rows[r].batch, args.last[1]);
+      if (pools()) store_pooled(rows[r], pooled + r * state);
     }
     return alive;
   }
@@ -121,7 +119,7 @@ class Group {
   }
 
   bool has_cell_state() const { return cell.cell().states > 1; }
-  bool copies_x() const { return args.x.col_stride != 1; }
+  bool pools() const { return args.pool.data != nullptr; }
   bool copies_output() const { return args.output.data != nullptr && args.output.col_stride != 1; }
 
   // The hidden state before a step of the walk: one of two buffers, of which the step fills the
@@ -134,6 +132,7 @@ class Group {
 
   const RunArgs<T>& args;
   const PackedCell<T>& cell;
+  const Source<T>& source;
   const Tape<T>& tape;
   const GroupRows rows;
   const std::ptrdiff_t threads;
@@ -142,15 +141,28 @@ class Group {
   std::ptrdiff_t first = 0, end = 0;  // steps of the tile; the leader of a team sets them
   T* c = nullptr;                     // (rows, state), of cells that have two states
   T* workspace = nullptr;             // as kernels::CellStep has it
-  T* products = nullptr;              // (pairs, width): the input products of the tile
+  T* products = nullptr;              // (pairs, width): the input products of the tile, if made
+  T* pooled = nullptr;                // (rows, state): of the steps so far
   T* output_copy = nullptr;           // (rows, H)
 
  private:
   std::ptrdiff_t pairs_in_cache() const {
     const std::ptrdiff_t row_elements =
-        std::max<std::ptrdiff_t>(1, width + (copies_x() ? cell.inputs() : 0));
+        std::max<std::ptrdiff_t>(1, width + (source.copies() ? source.row_width() : 0));
     const std::ptrdiff_t in_cache = kTileBytes / std::ptrdiff_t{sizeof(T)} / row_elements;
     return std::min(std::max(in_cache, kTilePairs), rows.pairs());
+  }
+
+  void fill_padding(const Row& row) {
+    std::ptrdiff_t valid = 0;  // steps that were come by
+    for (std::ptrdiff_t t = 0; t < args.batch.time; ++t) {
+      if (valid < row.length && args.output.starts.time(row.batch, valid) == t) {
+        ++valid;
+        continue;
+      }
+      fill_zero(args.output.at_time(row.batch, t));
+      account_.add(kFlopsOfOverhead + static_cast<double>(cell.hidden()));
+    }
   }
 
   void fill_zero(T* output) const {
@@ -165,7 +177,15 @@ class Group {
     for (std::ptrdiff_t u = 0; u < cell.hidden(); ++u) to(batch, u) = from[u];
   }
 
+  void store_pooled(const Row& row, const T* from) const {
+    T* const to = args.pool.data + row.batch * args.pool.row_stride;
+    const T steps = args.pool.is_max ? T{1} : static_cast<T>(row.length);
+    for (std::ptrdiff_t u = 0; u < cell.hidden(); ++u)
+      to[u] = row.length > 0 ? from[u] / steps : T{0};
+  }
+
   T* h_[2] = {nullptr, nullptr};  // (rows, state)
+  Account account_;
   Own* owns_ = nullptr;           // (threads)
 };
 

@@ -41,6 +41,44 @@ struct GateTile {
   T* gates = nullptr;             // (pairs, stride)
   const T** gate_rows = nullptr;  // (pairs): these rows
   T** x_rows = nullptr;           // (pairs): where the gradient of the input goes
+  std::int64_t* tokens = nullptr;  // (pairs): or which of the distinct tokens it was, last pair first
+};
+
+// The distinct tokens of a walk: the gradients of their input products, summed over the steps of
+// each, as one more tile; and the rows that were multiplied, in whole vectors.
+template <class T>
+struct TokenTile {
+  TokenTile(const TokenGrads<T>& of, const PackedCell<T>& cell)
+      : grads(of), cell_inputs(cell.inputs()),
+        input_stride(spread_apart<T>(whole_vectors(cell.inputs(), cell.packing().lanes()))) {
+    tile.stride = spread_apart<T>(cell.packing().width());
+    tile.pairs = of.distinct;
+  }
+
+  void carve(runtime::Carver& carver) {
+    tile.gates = carver.take<T>(tile.pairs, tile.stride);
+    tile.gate_rows = carver.take<const T*>(tile.pairs);
+    tile.x_rows = carver.take<T*>(tile.pairs);
+    inputs = carver.take<T>(tile.pairs, input_stride);
+  }
+
+  void start() const {
+    std::fill_n(tile.gates, tile.pairs * tile.stride, T{0});
+    for (std::ptrdiff_t i = 0; i < tile.pairs; ++i) {
+      tile.gate_rows[i] = tile.row(i);
+      tile.x_rows[i] = grads.grad + i * cell_inputs;
+      T* const input = inputs + i * input_stride;
+      std::fill(std::copy_n(grads.inputs + i * cell_inputs, cell_inputs, input),
+                input + input_stride,
+                T{0});
+    }
+  }
+
+  const TokenGrads<T>& grads;
+  const std::ptrdiff_t cell_inputs;
+  const std::ptrdiff_t input_stride;
+  GateTile<T> tile;
+  T* inputs = nullptr;  // (distinct, input_stride)
 };
 
 template <class T>
@@ -54,7 +92,7 @@ class GroupBack {
             const GroupRows& group_rows,
             std::ptrdiff_t group_threads)
       : args(back_args), cell(packed), weights(back_weights), starts(pair_starts), rows(group_rows),
-        tape(cell), state(cell.packing().state()), threads(group_threads) {}
+        tape(cell, args.tokens.numbers == nullptr), state(cell.packing().state()), threads(group_threads) {}
 
   // What each thread has for itself, (rows) each.
   struct Own {

@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include "ops/costs.h"
 #include "ops/recurrence/args.h"
 #include "ops/recurrence/cells.h"
 #include "ops/recurrence/packing.h"
@@ -50,10 +51,17 @@ class PackedCell {
   // rows.
   void step(const RunArgs<T>& args) { run(args, step_scratch_); }
 
-  // Elements of the tape for each pair.
-  std::ptrdiff_t record() const;
+  // Elements of the tape for each pair, with the input of its step or without.
+  std::ptrdiff_t record(bool has_input) const;
+  // Whether so many tokens are worth to have the input products of the distinct ones made first.
+  bool pays_distinct(std::ptrdiff_t pairs, std::ptrdiff_t distinct) const {
+    return is_worth_distinct(pairs, distinct, inputs_, packing_.width());
+  }
   // The gradients of a forward pass, from its tape. Allocates once, before the first write.
   void backward(const BackArgs<T>& args) const;
+
+  // Fills the input products of rows, biases and all, gate after gate: (n, G*H). Allocates as much.
+  void project(const MatrixView<const T>& x, T* out) const;
 
   // For the walks.
   const kernels::RecurrentKernels<T>& kernels() const { return *kernels_; }
@@ -62,6 +70,21 @@ class PackedCell {
   const T* bias() const { return bias_; }            // what is added to the input product
   const T* bias_hh() const { return bias_hh_; }      // as kernels::CellStep has it
   Packing packing_of(std::ptrdiff_t gates) const { return {gates, hidden_, kernels_->lanes}; }
+  // Makes the input products of m rows, of some units.
+  void multiply(const T* const* rows,
+                std::ptrdiff_t m,
+                const kernels::UnitRange& units,
+                T* products) const {
+    kernels().affine({.inputs = rows,
+                      .m = m,
+                      .k = inputs_,
+                      .gates = cell_->gates,
+                      .vectors = packing_.vectors(),
+                      .units = units,
+                      .weight = weight_ih_,
+                      .bias = bias_,
+                      .out = products});
+  }
 
  private:
   void carve(runtime::Carver& carver) {
@@ -106,5 +129,18 @@ class PackedCell {
   runtime::Scratch scratch_;
   runtime::KeptScratch step_scratch_;
 };
+
+// Flops of the input product of one step.
+template <class T>
+double flops_of_product(const PackedCell<T>& cell) {
+  return 2.0 * static_cast<double>(cell.packing().width()) * static_cast<double>(cell.inputs());
+}
+
+// Flops of one step of one row, and what the step costs beside its arithmetic.
+template <class T>
+double flops_a_step(const PackedCell<T>& cell) {
+  return kFlopsOfOverhead + 2.0 * static_cast<double>(cell.packing().width()) *
+                                static_cast<double>(cell.inputs() + cell.hidden());
+}
 
 }  // namespace embedrnn::ops

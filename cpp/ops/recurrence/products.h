@@ -1,6 +1,9 @@
 // The products of a tile of steps, behind the walk back: gradients of weights, biases and inputs
 // from those of the pre-activations. Threads own outputs. Each has one accumulator, to which the
 // pairs are added from the last to the first, whatever the tiles and the threads.
+//
+// Where the inputs were tokens, a tile adds the gradients of its pre-activations to those of the
+// distinct tokens, and the products of these and of the distinct rows are made once, at the end.
 #pragma once
 
 #include <vector>
@@ -16,39 +19,63 @@ class Products {
   Products(const BackArgs<T>& args,
            const PackedCell<T>& cell,
            const BackWeights<T>& weights,
+           const TokenTile<T>& tokens,
            std::ptrdiff_t threads)
-      : args_(args), cell_(cell), weights_(weights), tape_(cell), state_(cell.packing().state()) {
+      : args_(args), cell_(cell), weights_(weights), tokens_(tokens), tape_(cell, args.tokens.numbers == nullptr),
+        state_(cell.packing().state()) {
     list_weights(threads);
     list_biases();
   }
 
-  // Of the weights and biases a part of the outputs each, of the inputs some pairs.
+  // Of a tile: of the weights and biases a part of the outputs each, of the inputs some pairs, of
+  // tokens some of the gradients' elements.
   std::ptrdiff_t chunks(const GateTile<T>& tile) const {
-    return std::ssize(weights_of_) + std::ssize(biases_of_) + chunks_of_inputs(tile.pairs);
+    return std::ssize(weights_of_) + std::ssize(biases_of_) +
+           (has_tokens() ? chunks_of_tokens() : chunks_of_inputs(tile.pairs));
   }
 
   void run(std::ptrdiff_t chunk, const GateTile<T>& tile, T* x_copy) const {
     const std::ptrdiff_t weights = std::ssize(weights_of_), biases = std::ssize(biases_of_);
     if (chunk < weights) {
-      run_weight(weights_of_[static_cast<std::size_t>(chunk)], tile);
+      run_weight(weights_of_[static_cast<std::size_t>(chunk)], tile, args_.tape, tape_.record);
     } else if (chunk < weights + biases) {
       run_bias(biases_of_[static_cast<std::size_t>(chunk - weights)], tile);
     } else {
-      run_inputs(tile, (chunk - weights - biases) * kInputPairs, x_copy);
+      const std::ptrdiff_t rest = chunk - weights - biases;
+      has_tokens() ? add_to_tokens(rest, tile) : run_inputs(tile, rest * kInputPairs, x_copy);
+    }
+  }
+
+  // Behind all tiles: of the distinct tokens, as of a tile's weights and inputs.
+  std::ptrdiff_t chunks_at_end() const {
+    return has_tokens() ? std::ssize(weights_of_tokens_) + chunks_of_inputs(tokens_.tile.pairs) : 0;
+  }
+  void run_at_end(std::ptrdiff_t chunk) const {
+    const std::ptrdiff_t weights = std::ssize(weights_of_tokens_);
+    if (chunk < weights) {
+      run_weight(weights_of_tokens_[static_cast<std::size_t>(chunk)],
+                 tokens_.tile,
+                 tokens_.inputs,
+                 tokens_.input_stride);
+    } else {
+      run_inputs(tokens_.tile, (chunk - weights) * kInputPairs, nullptr);
     }
   }
 
   // Elements of the copy of the inputs' gradients that a tile needs.
   std::ptrdiff_t copied(std::ptrdiff_t pairs) const {
-    return args_.grad_x.col_stride != 1 ? pairs * cell_.inputs() : 0;
+    return copies_x() ? pairs * cell_.inputs() : 0;
   }
 
  private:
+  bool has_tokens() const { return args_.tokens.numbers != nullptr; }
+  bool copies_x() const { return !has_tokens() && args_.grad_x.col_stride != 1; }
+
   struct WeightChunk {
     std::ptrdiff_t gates;
     std::array<std::ptrdiff_t, kernels::kMostGates>
         starts;            // of their gradients in a row of the tile
-    std::ptrdiff_t right;  // of the input in a record of the tape
+    std::ptrdiff_t right;  // of the input in its record
     std::ptrdiff_t cols, first_vector, end_vector;
     T* out;
   };
@@ -97,7 +124,7 @@ class Products {
     for (std::ptrdiff_t v = 0; v < end; v += kernels::kOuterPanelVectors) {
       chunk.first_vector = v;
       chunk.end_vector = std::min(end, v + kernels::kOuterPanelVectors);
-      weights_of_.push_back(chunk);
+      (has_tokens() && !recurrent ? weights_of_tokens_ : weights_of_).push_back(chunk);
     }
   }
 
@@ -112,15 +139,19 @@ class Products {
     }
   }
 
-  void run_weight(const WeightChunk& chunk, const GateTile<T>& tile) const {
+  // `records` have the inputs of all pairs.
+  void run_weight(const WeightChunk& chunk,
+                  const GateTile<T>& tile,
+                  const T* records,
+                  std::ptrdiff_t record) const {
     const std::ptrdiff_t last = tile.first_pair + tile.pairs - 1;
     cell_.kernels().outer({.left = tile.row(last),
                            .left_stride = -tile.stride,
                            .rows = cell_.hidden(),
                            .parts = chunk.gates,
                            .starts = chunk.starts.data(),
-                           .right = args_.tape + last * tape_.record + chunk.right,
-                           .right_stride = -tape_.record,
+                           .right = records + last * record + chunk.right,
+                           .right_stride = -record,
                            .cols = chunk.cols,
                            .pairs = tile.pairs,
                            .first_vector = chunk.first_vector,
@@ -136,6 +167,33 @@ class Products {
                          .out = chunk.out});
   }
 
+  std::ptrdiff_t chunks_of_tokens() const {
+    return (cell_.packing().width() + kTokenColumns - 1) / kTokenColumns;
+  }
+
+  // Adds the gradients of a tile's pre-activations, some columns of them, to those of the tokens.
+  void add_to_tokens(std::ptrdiff_t chunk, const GateTile<T>& tile) const {
+    const std::ptrdiff_t first = chunk * kTokenColumns;
+    const kernels::ScatterAddBlock<T, T> block{
+        .target = tokens_.tile.gates + first,
+        .target_row_stride = tokens_.tile.stride,
+        .target_col_stride = 1,
+        .ahead = 0,
+        .rows = tile.tokens,
+        .positions = nullptr,
+        .n = tile.pairs,
+        .cols = std::min(kTokenColumns, cell_.packing().width() - first),
+        .updates = tile.row(tile.first_pair + tile.pairs - 1) + first,
+        .update_row_stride = -tile.stride,
+        .update_col_stride = 1};
+    const kernels::RowKernels& rows = runtime::registry().rows;
+    if constexpr (std::is_same_v<T, float>) {
+      rows.scatter_add_f32(block);
+    } else {
+      rows.scatter_add_f64(block);
+    }
+  }
+
   std::ptrdiff_t chunks_of_inputs(std::ptrdiff_t pairs) const {
     return cell_.inputs() == 0 ? 0 : (pairs + kInputPairs - 1) / kInputPairs;
   }
@@ -144,15 +202,14 @@ class Products {
     const std::ptrdiff_t n = std::min(kInputPairs, tile.pairs - first);
     T* copies[kInputPairs];
     T* const* out = tile.x_rows + first;
-    const bool copies_x = args_.grad_x.col_stride != 1;
-    if (copies_x) {
+    if (copies_x()) {
       T* const copy = x_copy + first * cell_.inputs();
       std::fill_n(copy, n * cell_.inputs(), T{0});
       for (std::ptrdiff_t i = 0; i < n; ++i) copies[i] = copy + i * cell_.inputs();
       out = copies;
     }
     multiply_inputs(tile.gate_rows + first, n, out);
-    for (std::ptrdiff_t i = 0; copies_x && i < n; ++i)
+    for (std::ptrdiff_t i = 0; copies_x() && i < n; ++i)
       for (std::ptrdiff_t k = 0; k < cell_.inputs(); ++k)
         tile.x_rows[first + i][k * args_.grad_x.col_stride] += copies[i][k];
   }
@@ -163,9 +220,7 @@ class Products {
     const Packing packing(1, cell_.inputs(), cell_.packing().lanes());
     std::ptrdiff_t starts[kernels::kMostGates];
     for (std::ptrdiff_t gate = 0; gate < parts; ++gate) starts[gate] = gate * state_;
-    const double flops =
-        2.0 * static_cast<double>(n * cell_.inputs()) * static_cast<double>(parts * cell_.hidden());
-    const std::ptrdiff_t calls = 1 + static_cast<std::ptrdiff_t>(flops / kFlopsPerStep);
+    const std::ptrdiff_t calls = calls_of_product(n, cell_.inputs(), parts * cell_.hidden());
     for (std::ptrdiff_t call = 0; call < calls; ++call) {
       if (call > 0) runtime::checkpoint();
       cell_.kernels().affine_back({.inputs = gates,
@@ -183,9 +238,10 @@ class Products {
   const BackArgs<T>& args_;
   const PackedCell<T>& cell_;
   const BackWeights<T>& weights_;
+  const TokenTile<T>& tokens_;
   const TapeLayout<T> tape_;
   const std::ptrdiff_t state_;
-  std::vector<WeightChunk> weights_of_;
+  std::vector<WeightChunk> weights_of_, weights_of_tokens_;
   std::vector<BiasChunk> biases_of_;
 };
 

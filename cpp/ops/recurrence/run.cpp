@@ -85,15 +85,18 @@ template <class T>
 void PackedCell<T>::run(const RunArgs<T>& args, runtime::KeptScratch& scratch) const {
   if (args.batch.rows == 0) return;
   const SortedRows rows(args.batch);
-  const Tape<T> tape(*this, rows, args.tape);
+  const Tape<T> tape(*this, rows, args);
+  const DistinctProducts<T> distinct(args, *this);
+  const Source<T> source(args, *this, distinct.products());
   const Plan plan = plan_threads(args.batch, *this, rows);
   const auto group_of = [&](std::ptrdiff_t g) {
-    return Group<T>(args, *this, tape, GroupRows(rows, g, plan.groups), plan.threads);
+    return Group<T>(args, *this, source, tape, GroupRows(rows, g, plan.groups), plan.threads);
   };
   Group<T> first = group_of(0);  // the largest
   if (plan.groups == 1) {
     return scratch.with([&](runtime::Carver& carver) { first.carve(carver); },
                         [&] {
+                          distinct.make();
                           if (plan.threads == 1) return lead<T>(first, nullptr);
                           args.batch.time == 1 ? run_one_step(first) : run_as_team(first);
                         });
@@ -107,6 +110,7 @@ void PackedCell<T>::run(const RunArgs<T>& args, runtime::KeptScratch& scratch) c
         memory = carver.take<std::byte>(static_cast<std::ptrdiff_t>(bytes), plan.groups);
       },
       [&] {
+        distinct.make();
         runtime::parallel_for(plan.groups, [&](std::int64_t g) {
           Group<T> group = group_of(g);
           runtime::Carver carver(memory + static_cast<std::size_t>(g) * bytes, bytes);

@@ -60,7 +60,8 @@ class RunBack {
   // Allocates all that the call needs, but for its scratch.
   RunBack(const BackArgs<T>& args, const PackedCell<T>& cell)
       : rows_(args.batch), starts_(rows_), cell_(cell),
-        plan_(plan_threads(args.batch, cell, rows_)), products_(args, cell, weights_, plan_.worth) {
+        plan_(plan_threads(args.batch, cell, rows_)), tokens_(args.tokens, cell),
+        products_(args, cell, weights_, tokens_, plan_.worth) {
     tile_.stride = spread_apart<T>(cell.cell().gradients() * cell.packing().state());
     groups_.reserve(static_cast<std::size_t>(plan_.groups));
     for (std::ptrdiff_t g = 0; g < plan_.groups; ++g)
@@ -80,18 +81,22 @@ class RunBack {
     tile_.gates = carver.take<T>(pairs, tile_.stride);
     tile_.gate_rows = carver.take<const T*>(pairs);
     tile_.x_rows = carver.take<T*>(pairs);
+    tile_.tokens = carver.take<std::int64_t>(tokens_.tile.pairs > 0 ? pairs : 0);
+    tokens_.carve(carver);
     x_copy_ = carver.take<T>(products_.copied(pairs));
     for (GroupBack<T>& group : groups_) group.carve(carver);
   }
 
   void run_tiles() {
     weights_.pack(cell_);
+    tokens_.start();
     for (const GroupBack<T>& group : groups_) group.start();
     for (std::ptrdiff_t end = starts_.steps(); end > 0; end = tile_.first_step) {
       begin_tile(end);
       walk_tile();
       multiply_tile();
     }
+    for_chunks(products_.chunks_at_end(), [&](std::int64_t chunk) { products_.run_at_end(chunk); });
     for (const GroupBack<T>& group : groups_) group.finish();
   }
 
@@ -144,6 +149,7 @@ class RunBack {
   const PackedCell<T>& cell_;
   const Plan plan_;
   BackWeights<T> weights_;
+  TokenTile<T> tokens_;
   const Products<T> products_;
   std::vector<GroupBack<T>> groups_;
   GateTile<T> tile_;
@@ -153,8 +159,8 @@ class RunBack {
 }  // namespace
 
 template <class T>
-std::ptrdiff_t PackedCell<T>::record() const {
-  return TapeLayout<T>(*this).record;
+std::ptrdiff_t PackedCell<T>::record(bool has_input) const {
+  return TapeLayout<T>(*this, has_input).record;
 }
 
 template <class T>
@@ -162,8 +168,8 @@ void PackedCell<T>::backward(const BackArgs<T>& args) const {
   if (args.batch.rows > 0) RunBack<T>(args, *this).run();
 }
 
-template std::ptrdiff_t PackedCell<float>::record() const;
-template std::ptrdiff_t PackedCell<double>::record() const;
+template std::ptrdiff_t PackedCell<float>::record(bool) const;
+template std::ptrdiff_t PackedCell<double>::record(bool) const;
 template void PackedCell<float>::backward(const BackArgs<float>&) const;
 template void PackedCell<double>::backward(const BackArgs<double>&) const;
 

@@ -1,8 +1,9 @@
 // What forward keeps for backward: a record of each valid (row, step) pair, step after step of the
 // walk, and in each the rows alive, longest first, whatever the threads.
 //
-// A record holds the input of the step, rounded up to whole vectors, and behind it the state rows
-// that the kernel of the cell keeps, the hidden state before the step first.
+// A record holds the input of the step, rounded up to whole vectors, unless that was a token, and
+// behind it the state rows that the kernel of the cell keeps, the hidden state before the step
+// first.
 #pragma once
 
 #include <vector>
@@ -21,12 +22,15 @@ std::ptrdiff_t spread_apart(std::ptrdiff_t n) {
   return whole % kSets == 0 ? whole + kLine : whole;
 }
 
+inline std::ptrdiff_t whole_vectors(std::ptrdiff_t n, std::ptrdiff_t lanes) {
+  return (n + lanes - 1) / lanes * lanes;
+}
+
 // How the records of a cell are laid out, in elements.
 template <class T>
 struct TapeLayout {
-  explicit TapeLayout(const PackedCell<T>& cell)
-      : inputs((cell.inputs() + cell.packing().lanes() - 1) / cell.packing().lanes() *
-               cell.packing().lanes()),
+  TapeLayout(const PackedCell<T>& cell, bool has_input)
+      : inputs(has_input ? whole_vectors(cell.inputs(), cell.packing().lanes()) : 0),
         record(spread_apart<T>(inputs + cell.cell().kept * cell.packing().state())) {}
 
   std::ptrdiff_t inputs;  // of the input: the kept rows begin behind it
@@ -63,12 +67,14 @@ template <class T>
 class Tape {
  public:
   // Allocates if it is.
-  Tape(const PackedCell<T>& cell, const SortedRows& rows, T* records)
-      : layout_(cell), inputs_(cell.inputs()), records_(records) {
+  Tape(const PackedCell<T>& cell, const SortedRows& rows, const RunArgs<T>& args)
+      : has_input_(args.tokens.numbers == nullptr), layout_(cell, has_input_),
+        inputs_(cell.inputs()), records_(args.tape) {
     if (is_on()) starts_ = PairStarts(rows);
   }
 
   bool is_on() const { return records_ != nullptr; }
+  bool records_inputs() const { return is_on() && has_input_; }
 
   // Of a row by its number among all.
   T* kept(std::ptrdiff_t step, std::ptrdiff_t row) const { return at(step, row) + layout_.inputs; }
@@ -82,6 +88,7 @@ class Tape {
     return records_ + (starts_[step] + row) * layout_.record;
   }
 
+  bool has_input_;
   TapeLayout<T> layout_;
   std::ptrdiff_t inputs_;
   T* records_;

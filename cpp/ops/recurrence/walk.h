@@ -30,13 +30,13 @@ class Walk {
   template <class Behind>
   bool run_tile(std::ptrdiff_t alive, const Behind& behind) {
     project(alive);
-    const T* products = group_.products;
+    const T** projected = own_.projected;
     // Behind the last step the leader of a team may already have moved the tile on.
     for (std::ptrdiff_t step = group_.first, end = group_.end; step < end; ++step) {
       alive = group_.rows.alive(step, alive);
-      run_step(step, alive, products);
+      run_step(step, alive, projected);
       if (!behind(step, alive)) return false;
-      products += alive * group_.width;
+      projected += alive;
       account_.add(static_cast<double>(alive) * flops_);
     }
     return true;
@@ -46,39 +46,33 @@ class Walk {
   // The input products of the tile, of this thread's units: some of them at a time, so that a
   // Ctrl-C is seen soon.
   void project(std::ptrdiff_t alive) {
-    const bool records = group_.tape.is_on() && rank_ == 0;  // one thread for all
+    const Source<T>& source = group_.source;
+    const bool records = group_.tape.records_inputs() && rank_ == 0;  // one thread for all
     std::ptrdiff_t pairs = 0;
     for (std::ptrdiff_t step = group_.first; step < group_.end; ++step) {
       alive = group_.rows.alive(step, alive);
       for (std::ptrdiff_t r = 0; r < alive; ++r, ++pairs) {
-        own_.inputs[pairs] = input_row(group_.rows[r], step, pairs);
+        const Row row = group_.rows[r];
+        if (source.is_made()) {
+          own_.projected[pairs] = source.product(row, step);
+          continue;
+        }
+        own_.projected[pairs] = group_.products + pairs * group_.width;
+        own_.inputs[pairs] = source.row(row, step, own_.copies + pairs * source.row_width());
         if (records) group_.tape.record_input(step, group_.rows.number(r), own_.inputs[pairs]);
       }
     }
+    if (source.is_made()) return;
     const PackedCell<T>& cell = group_.cell;
     const std::ptrdiff_t calls =
         1 + static_cast<std::ptrdiff_t>(static_cast<double>(pairs) * flops_ / kFlopsPerStep);
     for (std::ptrdiff_t call = 0; call < calls; ++call) {
       if (call > 0) runtime::checkpoint();
-      cell.kernels().affine({.inputs = own_.inputs,
-                             .m = pairs,
-                             .k = cell.inputs(),
-                             .gates = cell.cell().gates,
-                             .vectors = cell.packing().vectors(),
-                             .units = cell.packing().units(rank_ * calls + call, size_ * calls),
-                             .weight = cell.weight_ih(),
-                             .bias = cell.bias(),
-                             .out = group_.products});
+      source.multiply(own_.inputs,
+                      pairs,
+                      cell.packing().units(rank_ * calls + call, size_ * calls),
+                      group_.products);
     }
-  }
-
-  const T* input_row(const Row& row, std::ptrdiff_t step, std::ptrdiff_t pair) {
-    const T* const x = group_.args.x.at(row.batch, group_.time(row, step));
-    if (!group_.copies_x()) return x;
-    T* const copy = own_.x_copy + pair * group_.cell.inputs();
-    for (std::ptrdiff_t i = 0; i < group_.cell.inputs(); ++i)
-      copy[i] = x[i * group_.args.x.col_stride];
-    return copy;
   }
 
   // Rows whose next step begins from the initial state get this thread's units of it.
@@ -91,11 +85,8 @@ class Walk {
     }
   }
 
-  void run_step(std::ptrdiff_t step, std::ptrdiff_t alive, const T* products) {
-    for (std::ptrdiff_t r = 0; r < alive; ++r) {
-      own_.projected[r] = products + r * group_.width;
-      own_.outputs[r] = step_output(r, step);
-    }
+  void run_step(std::ptrdiff_t step, std::ptrdiff_t alive, const T* const* projected) {
+    for (std::ptrdiff_t r = 0; r < alive; ++r) own_.outputs[r] = step_output(r, step);
     const bool keeps = group_.tape.is_on();
     for (std::ptrdiff_t r = 0; keeps && r < alive; ++r)
       own_.kept[r] = group_.tape.kept(step, group_.rows.number(r));
@@ -108,7 +99,7 @@ class Walk {
                                      .units = units_,
                                      .weight_hh = cell.weight_hh(),
                                      .bias_hh = cell.bias_hh(),
-                                     .projected = own_.projected,
+                                     .projected = projected,
                                      .h_prev = group_.h(step),
                                      .h_next = group_.h(step + 1),
                                      .c = group_.c,
@@ -116,6 +107,14 @@ class Walk {
                                      .output = own_.outputs,
                                      .kept = keeps ? own_.kept : nullptr});
     if (group_.copies_output()) scatter_output(step, alive);
+    if (group_.pools()) {
+      cell.kernels().pool({.rows = alive,
+                           .hidden = cell.hidden(),
+                           .units = units_,
+                           .from = group_.h(step + 1),
+                           .to = group_.pooled,
+                           .is_max = group_.args.pool.is_max});
+    }
     if (group_.args.batch.resets.data != nullptr) reset_states(step + 1, alive);
   }
 

@@ -66,7 +66,7 @@ class WalkBack {
       own_.gates[r] = tile_.row(pair);
       if (rank_ == 0) {
         tile_.gate_rows[pair - tile_.first_pair] = own_.gates[r];
-        tile_.x_rows[pair - tile_.first_pair] = args.grad_x.at(row.batch, time);
+        note_input(pair - tile_.first_pair, row.batch, time);
       }
       if (args.grad_output.data == nullptr) continue;
       add_output(args.grad_output.at(row.batch, time), group_.grad_state(0, r));
@@ -77,6 +77,16 @@ class WalkBack {
     std::fill_n(group_.d_product, alive * group_.state, T{0});
     multiply_back(1, step, alive, group_.d_product);
     make_gates(1, alive);
+  }
+
+  // Where the gradient of the input of a pair goes.
+  void note_input(std::ptrdiff_t pair, std::ptrdiff_t row, std::ptrdiff_t time) const {
+    const TokenGrads<T>& tokens = group_.args.tokens;
+    if (tokens.numbers != nullptr) {
+      tile_.tokens[tile_.pairs - 1 - pair] = tokens.numbers[tokens.starts[row] + time];
+    } else {
+      tile_.x_rows[pair] = group_.args.grad_x.at(row, time);
+    }
   }
 
   void add_output(const T* from, T* to) const {

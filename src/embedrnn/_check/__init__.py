@@ -2,7 +2,8 @@
 
 A check returns the arrays that a backend takes: aligned, in native byte order, and laid out as the
 compiled kernels need them; fresh outputs are allocated here. Good arguments pass without a copy.
-What `optim` and `adapters` ask is not among these, lest whoever asks for neither should import it.
+What `optim`, `adapters` and encoders ask is not among these, lest whoever asks for none of them
+should import it.
 """
 
 from embedrnn._check.array_like import as_array, own_copy, require_unmasked
@@ -40,12 +41,14 @@ from embedrnn._check.layers import (
     layer_state,
     parameter_names,
     parameters,
+    repeats_padding,
 )
 from embedrnn._check.options import (
     below_one,
     choice,
     flag,
     generator,
+    instance,
     not_negative,
     positive,
     require_addressable,
@@ -54,9 +57,16 @@ from embedrnn._check.options import (
 )
 from embedrnn._check.padding import pad, unpad
 from embedrnn._check.quantized import fused_rows, int8_arrays
-from embedrnn._check.ragged import Rows, absent_where, packed, resets_of, rows_of
+from embedrnn._check.ragged import absent_where, packed, resets_of, rows_of
 from embedrnn._check.recurrence import recurrence
-from embedrnn._check.rows import ScatterAdd, gather, index_error, integer_indices, scatter_add
+from embedrnn._check.rows import (
+    ScatterAdd,
+    first_outside,
+    gather,
+    index_error,
+    integer_indices,
+    scatter_add,
+)
 from embedrnn._check.sequences import bags, sequences
 from embedrnn._check.table import given_table, table_options
 from embedrnn._check.words import PRETRAINED_WORDS, RECURRENT_WORDS, TABLE_WORDS, only_words
@@ -66,7 +76,6 @@ __all__ = [
     "PRETRAINED_WORDS",
     "RECURRENT_WORDS",
     "TABLE_WORDS",
-    "Rows",
     "ScatterAdd",
     "absent_where",
     "along",
@@ -87,6 +96,7 @@ __all__ = [
     "deliver",
     "dense_rows",
     "few_rows",
+    "first_outside",
     "flag",
     "float_dtype",
     "float_table",
@@ -97,6 +107,7 @@ __all__ = [
     "has_plain_rows",
     "has_rows",
     "index_error",
+    "instance",
     "int8_arrays",
     "integer_indices",
     "is_float",
@@ -114,6 +125,7 @@ __all__ = [
     "require_addressable",
     "require_gradient",
     "require_output",
+    "repeats_padding",
     "require_unmasked",
     "resets_of",
     "row_grad",

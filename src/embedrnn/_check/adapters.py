@@ -7,14 +7,8 @@ import numpy as np
 from embedrnn._check.array_like import Array
 from embedrnn._check.arrays import is_half, is_number, native
 from embedrnn._check.coalesce import require_rising, row_grad
-from embedrnn._check.options import size
+from embedrnn._check.options import instance, size
 from embedrnn._check.rows import Indices
-
-
-def instance(name: str, value: Any, expected: str, *kinds: type) -> None:
-    """Check the class of an argument, which the caller knows and the rules need not import."""
-    if not isinstance(value, kinds):
-        raise TypeError(f"{name} must be {expected}, got {type(value).__name__}")
 
 
 def differentiated(name: str, value: Any) -> None:

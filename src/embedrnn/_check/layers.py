@@ -9,7 +9,7 @@ import numpy.typing as npt
 from embedrnn._cells import Cell
 from embedrnn._check.array_like import Array, as_array
 from embedrnn._check.arrays import FLOATS, as_native, native
-from embedrnn._check.options import dtype_of
+from embedrnn._check.options import choice, dtype_of
 
 DType = np.dtype[Any]
 
@@ -23,6 +23,12 @@ def float_dtype(dtype: npt.DTypeLike | None) -> DType:
     if found not in FLOATS:
         raise TypeError(f"dtype must be {expected}, got {found}")
     return found
+
+
+def repeats_padding(padding_fill: Any) -> bool:
+    """Check what padded outputs are filled with: return whether they repeat the one before."""
+    choice("padding_fill", padding_fill, ("zero", "repeat"))
+    return bool(padding_fill == "repeat")
 
 
 def parameter_names(layer: int, suffix: str) -> list[str]:

@@ -31,6 +31,12 @@ def choice(name: str, value: Any, allowed: Sequence[str]) -> None:
         raise ValueError(f"{name} must be {listed}, got {shown(value)}")
 
 
+def instance(name: str, value: Any, expected: str, *kinds: type) -> None:
+    """Check the class of an argument, which the caller knows and the rules need not import."""
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name} must be {expected}, got {type(value).__name__}")
+
+
 def flag(name: str, value: Any) -> bool:
     """Check what is either on or off; 1 and 0 will do."""
     if value is True or value is False:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn._backend import current
+from embedrnn._sequences import Rows
 from embedrnn._check.array_like import Array, as_array, own_copy
 from embedrnn._check.arrays import require_shape
 
@@ -21,23 +22,6 @@ class _PackedFields(Protocol):
     def batch_sizes(self) -> Any: ...
     @property
     def sorted_indices(self) -> Any: ...
-
-
-class Rows(NamedTuple):
-    """How the rows of sequences are laid out, as the backends take it.
-
-    (B, T, width) without starts; else (N, width), where row r of step t is at row_starts[r] + t or
-    at step_starts[t] + r. `lengths` are the valid steps of each row, None if that is all of them.
-    """
-
-    batch: int
-    lengths: Offsets | None
-    row_starts: Offsets | None = None
-    step_starts: Offsets | None = None
-
-    def pairs(self, x: Array) -> int:
-        """Return how many valid (row, step) pairs there are in these rows of x."""
-        return x.shape[0] * x.shape[1] if self.lengths is None else int(self.lengths.sum())
 
 
 class Ragged(NamedTuple):
@@ -57,15 +41,38 @@ class PackedRows(NamedTuple):
 
 
 def rows_of(
-    x: npt.NDArray[Any], lengths: npt.ArrayLike | None, offsets: npt.ArrayLike | None
+    shape: tuple[int, ...],
+    lengths: npt.ArrayLike | None,
+    offsets: npt.ArrayLike | None,
+    mask: npt.ArrayLike | None = None,
 ) -> Rows:
-    """Check how the rows of padded sequences, or of ragged ones, are laid out."""
-    if offsets is None:
-        batch, time = x.shape[:2]
-        return Rows(batch, None if lengths is None else lengths_of(lengths, batch, time))
-    absent_where("there are offsets", lengths)
-    bounds = with_last(whole_numbers("offsets", offsets), x.shape[0], "steps")
-    return Rows(bounds.size - 1, np.diff(bounds), bounds[:-1])
+    """Check how the rows of padded sequences, or of ragged ones, are laid out in this shape."""
+    if offsets is not None:
+        absent_where("there are offsets", lengths, mask=mask)
+        bounds = with_last(whole_numbers("offsets", offsets), shape[0], "steps")
+        return Rows(bounds.size - 1, np.diff(bounds), bounds[:-1])
+    batch, time = shape[:2]
+    if mask is not None:
+        absent_where("there is a mask", lengths)
+        return rows_of_mask(mask_of(mask, (batch, time)))
+    return Rows(batch, None if lengths is None else lengths_of(lengths, batch, time))
+
+
+def mask_of(mask: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Check which steps of padded rows are valid."""
+    array = own_copy("mask", mask)
+    require_shape("mask", array, shape)
+    if array.dtype != bool and array.size:
+        raise TypeError(f"mask must be bool, got {array.dtype}")
+    return array.astype(bool, copy=False)
+
+
+def rows_of_mask(mask: npt.NDArray[np.bool_]) -> Rows:
+    """Return padded rows whose valid steps may stand anywhere."""
+    lengths = np.count_nonzero(mask, axis=1)
+    times = np.ascontiguousarray(mask.nonzero()[1])
+    starts = lengths.cumsum() - lengths
+    return Rows(len(mask), lengths, starts, times=times)
 
 
 def lengths_of(lengths: npt.ArrayLike, batch: int, time: int) -> Offsets:
@@ -116,12 +123,11 @@ def packed(sequences: _PackedFields) -> PackedRows:
     return PackedRows(data, rows, order)
 
 
-def absent_where(reason: str, lengths: Any, offsets: Any = None) -> None:
+def absent_where(reason: str, lengths: Any = None, offsets: Any = None, mask: Any = None) -> None:
     """Check that nothing else says how long rows are whose lengths are known."""
-    if lengths is None and offsets is None:
-        return
-    name = "offsets" if lengths is None else "lengths"
-    raise ValueError(f"{name} must be None where {reason}")
+    for name, given in (("lengths", lengths), ("offsets", offsets), ("mask", mask)):
+        if given is not None:
+            raise ValueError(f"{name} must be None where {reason}")
 
 
 def equal_rows(rows: int, length: int) -> Offsets:

@@ -61,7 +61,7 @@ def recurrence(
     hidden = weight_hh.shape[0] // gates if weight_hh.ndim else 0
     rows, outer = gates * hidden, (*x.shape[:-1], hidden)
     require_shape("weight_hh", weight_hh, (rows, hidden))  # which the other sizes come from
-    laid_out = rows_of(x, lengths, offsets)
+    laid_out = rows_of(x.shape, lengths, offsets)
     again = resets_of(resets, x.shape[:-1])
     batch = laid_out.batch
     if out is not None:

@@ -223,12 +223,14 @@ def row_numbers(indices: npt.ArrayLike) -> Indices:
     return integer_indices(indices)
 
 
-def integer_indices(indices: npt.ArrayLike, starts: Offsets | None = None) -> Indices:
+def integer_indices(
+    indices: npt.ArrayLike, starts: Offsets | None = None, *, name: str = "indices"
+) -> Indices:
     """Return integer indices, C-contiguous and in native order; sequences begin at `starts`."""
-    array = indices if type(indices) is np.ndarray else as_array("indices", indices)
+    array = indices if type(indices) is np.ndarray else as_array(name, indices)
     if array.dtype.kind not in "iu":
         if array.size or isinstance(indices, np.ndarray):
-            raise _not_integers(array, starts)
+            raise _not_integers(name, array, starts)
         array = array.astype(np.intp)  # an empty list has no dtype of its own
     flags = array.flags
     if flags.c_contiguous and flags.aligned and array.dtype.isnative:
@@ -236,16 +238,16 @@ def integer_indices(indices: npt.ArrayLike, starts: Offsets | None = None) -> In
     return np.array(array, native(array.dtype), order="C")
 
 
-def _not_integers(array: Array, starts: Offsets | None) -> Exception:
+def _not_integers(name: str, array: Array, starts: Offsets | None) -> Exception:
     """Return the error for indices of another dtype; integers of over 64 bits are objects."""
     if array.dtype.hasobject:
         for position, item in enumerate(array.flat):
             if isinstance(item, int) and not -(2**63) <= item < 2**64:
                 at = at_position(array, position, starts)
                 return IndexError(
-                    f"index {shown(item)}{at} is out of range: indices must fit 64 bits"
+                    f"index {shown(item)}{at} is out of range: {name} must fit 64 bits"
                 )
-    return TypeError(f"indices must be integers, got {array.dtype}")
+    return TypeError(f"{name} must be integers, got {array.dtype}")
 
 
 def _require_addable(target: Array, updates: Array) -> None:

@@ -75,9 +75,9 @@ def bags(
     """
     if type(indices) is np.ndarray and per_sample_weights is None and indices.dtype.kind != "O":
         return Bags(integer_indices(indices), lengths)  # a short way for what is plain
-    rows = _rows("indices", indices)
+    rows = numbers("indices", indices)
     weights = (
-        None if per_sample_weights is None else _rows("per_sample_weights", per_sample_weights)
+        None if per_sample_weights is None else numbers("per_sample_weights", per_sample_weights)
     )
     if not isinstance(rows, Ragged) and not isinstance(weights, Ragged):
         # That an empty list has no dtype of its own is for integer_indices to say.
@@ -106,8 +106,13 @@ def joined(name: str, value: Any) -> Ragged:
     return _joined(name, rows)
 
 
-def _rows(name: str, value: Any) -> Array | Ragged:
-    """Return an array as it is, and sequences of numbers one behind the other."""
+def numbers(name: str, value: Any, *, apart: bool = False) -> Array | Ragged:
+    """Return an array as it is, and sequences of numbers one behind the other.
+
+    A list of sequences that are equally long is an array, unless it is to be taken `apart`.
+    """
+    if apart and isinstance(value, (list, tuple)) and any(map(_is_sequence, value)):
+        return _joined(name, value, axes=1)
     if type(value) is np.ndarray:
         return _joined(name, list(value), axes=1) if _holds_sequences(value) else value
     listed = isinstance(value, (list, tuple))
@@ -133,6 +138,10 @@ def _as_ragged(name: str, rows: Array | Ragged, other: str) -> Ragged:
 
 def _is_matrix(row: Any) -> bool:
     return getattr(row, "ndim", None) == 2
+
+
+def _is_sequence(row: Any) -> bool:
+    return isinstance(row, (list, tuple)) or getattr(row, "ndim", 0) > 0
 
 
 def _holds_sequences(array: Array) -> bool:

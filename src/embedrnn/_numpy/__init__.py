@@ -4,7 +4,7 @@ Functions have the names and parameters of the compiled module; their arguments 
 """
 
 from embedrnn._numpy.bag import bag_add, bag_dot, bag_max, bag_sum, first_bad_offset, without_row
-from embedrnn._numpy.coalesce import coalesce, group_rows
+from embedrnn._numpy.coalesce import coalesce, group_rows, number_rows
 from embedrnn._numpy.optim import optim_step
 from embedrnn._numpy.recurrence import PackedCell, pack
 from embedrnn._numpy.rows import first_out_of_range, gather, scatter_add
@@ -25,6 +25,7 @@ __all__ = [
     "get_num_threads",
     "group_rows",
     "isas",
+    "number_rows",
     "optim_step",
     "pack",
     "scatter_add",

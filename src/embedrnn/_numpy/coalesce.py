@@ -32,6 +32,20 @@ def group_rows(
     return -1, distinct.size
 
 
+def number_rows(
+    indices: Indices, n_rows: int, rows: Positions, numbers: Positions
+) -> tuple[int, int]:
+    """Fill in the distinct rows, and which of them each index names; return as `group_rows`."""
+    bad = first_out_of_range(indices, n_rows)
+    if bad >= 0:
+        return bad, 0
+    named = indices.reshape(-1).astype(np.int64)
+    named[named < 0] += n_rows
+    distinct, inverse = np.unique(named, return_inverse=True)
+    rows[: distinct.size], numbers[...] = distinct, inverse
+    return -1, distinct.size
+
+
 def coalesce(
     indices: Indices, updates: Array, storage: Storage, n_rows: int
 ) -> tuple[int, Positions, Array]:

@@ -1,7 +1,7 @@
 """What the recurrent layers share: a stack, in one direction or two, run over time or stepped."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,10 @@ from embedrnn import _check
 from embedrnn._backend import Backend, PackedCell, current
 from embedrnn._cells import Cell
 from embedrnn._docs import RECURRENCE, documented
+from embedrnn._sequences import Rows
 from embedrnn.layers.layer import Array, Layer, Shapes
-from embedrnn.layers.layout import (
-    GivenStates,
-    Layout,
-    States,
-    with_batch_axis,
-    without_batch_axis,
-)
+from embedrnn.layers.layout import Layout, PaddingFill, without_batch_axis
+from embedrnn.layers.stack import Stack
 from embedrnn.layers.tape import RecurrentGrads, Tape
 from embedrnn.packed import Packed
 
@@ -33,7 +29,7 @@ class Recurrent(Layer):
     dropout: float
     bidirectional: bool
 
-    _cell: Cell
+    _stack: Stack
 
     def __init__(self, rng: Any, others: dict[str, Any], **options: Any) -> None:
         _check.only_words(type(self).__name__, _check.RECURRENT_WORDS, others)
@@ -41,8 +37,7 @@ class Recurrent(Layer):
         self._hold(checked, _initial(checked, self._shapes(checked), _check.generator("rng", rng)))
 
     def _hold(self, options: dict[str, Any], parameters: Mapping[str, Array]) -> None:
-        self._cell = self._cell_of(options)
-        self._directions = 1 + options["bidirectional"]
+        self._stack = self._stack_of(options)
         super()._hold(options, parameters)
 
     @classmethod
@@ -83,14 +78,21 @@ class Recurrent(Layer):
         """Return the cell of a layer with these options."""
 
     @classmethod
+    def _stack_of(cls, options: Mapping[str, Any]) -> Stack:
+        return Stack(
+            cls._cell_of(options), options["num_layers"], 1 + options["bidirectional"],
+            options["hidden_size"], options["dtype"],
+        )  # fmt: skip
+
+    @classmethod
     def _shapes(cls, options: Mapping[str, Any]) -> Shapes:
-        hidden, directions = options["hidden_size"], 1 + options["bidirectional"]
-        rows = len(cls._cell_of(options).gates) * hidden
+        stack = cls._stack_of(options)
+        rows, hidden = len(stack.cell.gates) * stack.hidden, stack.hidden
         shapes: dict[str, tuple[int, ...]] = {}
-        for layer in range(options["num_layers"]):
-            width = options["input_size"] if layer == 0 else directions * hidden
+        for layer in range(stack.num_layers):
+            width = options["input_size"] if layer == 0 else stack.width
             every = [(rows, width), (rows, hidden), (rows,), (rows,)]
-            for names in _names(layer, directions):
+            for names in stack.names(layer):
                 shapes |= dict(zip(names, every if options["bias"] else every[:2], strict=False))
         return shapes
 
@@ -103,6 +105,8 @@ class Recurrent(Layer):
         *,
         offsets: npt.ArrayLike | None = None,
         resets: npt.ArrayLike | None = None,
+        mask: npt.ArrayLike | None = None,
+        padding_fill: PaddingFill = "zero",
     ) -> tuple[Any, Any]:
         """Run the layer over padded, ragged or packed sequences.
 
@@ -118,11 +122,12 @@ class Recurrent(Layer):
             The state before the first step, in each layer one direction's after the other's; of an
             LSTM the tuple (h_0, c_0). Zeros if absent. Of one sequence it has no axis B.
         {offsets, resets}
+        {mask, padding_fill}
 
         Returns
         -------
         output : ndarray, shape (B, T, directions * H) or (N, directions * H), or Packed
-            The last layer's state after each step, 0 at padded steps; both directions side by side,
+            The last layer's state after each step, 0 at padded steps unless they repeat; both directions side by side,
             each in time order. Laid out as `x` is: (T, directions * H) of one sequence.
         state : ndarray, or a tuple of two, shaped as `state`
             After each row's last step.
@@ -133,16 +138,18 @@ class Recurrent(Layer):
             If an array has another dtype, or the state of an LSTM is not a tuple.
         ValueError
             If a shape does not fit, a length is outside [0, T], offsets do not rise from 0 to N, a
-            number or a list is null, lengths or offsets come with sequences, or resets with two
-            directions.
+            number or a list is null, lengths, offsets or a mask come with sequences, or resets with
+            two directions or a mask.
 
         Notes
         -----
         Each row has the same bits alone and in any batch, whatever its padding holds. Weights are
         packed once, in the first call with each backend, and again when they are replaced.
         """
-        below, layout = self._read(x, lengths, offsets, resets)
-        return layout.results(*self._run(below, layout, state, self._cells()))
+        below, layout = self._read(x, lengths, offsets, resets, mask, padding_fill)
+        sources = (below,) * self._stack.directions
+        outputs = self._stack.run(self._cells(), sources, layout, state)
+        return layout.outputs(outputs.steps, outputs.states)
 
     @documented(RECURRENCE)
     def vjp(
@@ -153,13 +160,15 @@ class Recurrent(Layer):
         *,
         offsets: npt.ArrayLike | None = None,
         resets: npt.ArrayLike | None = None,
+        mask: npt.ArrayLike | None = None,
+        padding_fill: PaddingFill = "zero",
         rng: Any = None,
     ) -> tuple[tuple[Any, Any], Callable[..., RecurrentGrads]]:
         """Return what a call gives, and its vector-Jacobian product: for training.
 
         Parameters
         ----------
-        x, lengths, state, offsets, resets
+        x, lengths, state, offsets, resets, mask, padding_fill
             As of a call.
         rng : seed or numpy.random.Generator, optional
             Whatever `numpy.random.default_rng` takes, for what is dropped; None draws anew. Not
@@ -198,49 +207,61 @@ class Recurrent(Layer):
         >>> grads = backward(np.ones_like(output)).parameters
         >>> layer.update({name: layer.state_dict()[name] - grads[name] for name in grads})
         """
-        below, layout = self._read(x, lengths, offsets, resets)
-        drops = self.dropout > 0 and self.num_layers > 1
-        generator = _check.generator("rng", rng) if drops or rng is not None else None
-        tape = Tape(
-            self._cells(), layout.rows.pairs(below), self.dropout, generator if drops else None
-        )
-        results = layout.results(*self._run(below, layout, state, tape.cells, tape))
-        steps = below.shape[:-1]
+        below, layout = self._read(x, lengths, offsets, resets, mask, padding_fill)
+        tape = self._tape(layout.rows.pairs(below.shape), rng)
+        stack, shape = self._stack, below.shape
+        outputs = stack.run(tape.cells, (below,) * stack.directions, layout, state, tape)
 
         def backward(grad_output: Any = None, grad_state: Any = None) -> RecurrentGrads:
-            return self._back(tape, layout, steps, grad_output, grad_state)
+            grad = layout.cotangent(grad_output, stack.width, self.dtype)
+            of_last = stack.state_cotangents(layout, grad_state)
+            of_x, parameters = np.zeros(shape, self.dtype), self._zeros()
+            sources = (of_x,) * stack.directions
+            of_first = stack.back(tape, layout, grad, of_last, sources, parameters)
+            return RecurrentGrads(*layout.results(of_x, of_first), parameters)
 
-        return results, backward
+        return layout.outputs(outputs.steps, outputs.states), backward
 
     def _read(
-        self, x: Any, lengths: npt.ArrayLike | None, offsets: npt.ArrayLike | None, resets: Any
+        self,
+        x: Any,
+        lengths: npt.ArrayLike | None,
+        offsets: npt.ArrayLike | None,
+        resets: Any,
+        mask: npt.ArrayLike | None,
+        padding_fill: PaddingFill,
     ) -> tuple[Array, Layout]:
         """Return the checked input, and how its rows are laid out."""
+        repeats = padding_fill != "zero" and _check.repeats_padding(padding_fill)
         if type(x) is not np.ndarray or (x.ndim < 3 and (x.ndim < 2 or offsets is None)):
             if isinstance(x, Packed):
-                _check.absent_where("x is Packed", lengths, offsets)
+                _check.absent_where("x is Packed", lengths, offsets, mask)
                 return self._read_packed(x, resets)
             x, offsets = _check.sequences(x, lengths, offsets)
-            if x.ndim == 2 and offsets is None and lengths is None:
+            if x.ndim == 2 and offsets is None and lengths is None and mask is None:
                 return self._read_alone(x, resets)
         axes = "BTI" if offsets is None else "NI"
         below = _check.layer_input("x", x, axes, self.input_size, self.dtype)
-        rows = _check.rows_of(below, lengths, offsets)
-        again = None if resets is None else self._resets(resets, below.shape[:-1])
-        return below, Layout(rows, again)
+        steps = below.shape[:-1]
+        rows = _check.rows_of(steps, lengths, offsets, mask)
+        if resets is None:
+            return below, Layout(rows, steps, repeats=repeats)
+        _check.absent_where("there are resets", mask=mask)
+        return below, Layout(rows, steps, self._resets(resets, steps), repeats=repeats)
 
     def _read_packed(self, x: Packed, resets: Any) -> tuple[Array, Layout]:
         """Read packed sequences, whose rows PyTorch sorts by length; states are not sorted."""
         call = _check.packed(x)
         data = _check.layer_input("data", call.data, "NI", self.input_size, self.dtype)
-        return data, Layout(call.rows, self._resets(resets, data.shape[:-1]), call.order, x[1:])
+        steps = data.shape[:-1]
+        return data, Layout(call.rows, steps, self._resets(resets, steps), call.order, x[1:])
 
     def _read_alone(self, x: Array, resets: Any) -> tuple[Array, Layout]:
         """Read one sequence without a batch axis."""
         below = _check.layer_input("x", x, "TI", self.input_size, self.dtype)
         again = self._resets(resets, below.shape[:-1])
         again = None if again is None else again[None]
-        return below[None], Layout(_check.Rows(1, None), again, alone=True)
+        return below[None], Layout(Rows(1, None), (1, len(below)), again, alone=True)
 
     def _resets(self, resets: Any, shape: tuple[int, ...]) -> Array | None:
         if resets is not None and self.bidirectional:
@@ -250,74 +271,18 @@ class Recurrent(Layer):
             )
         return _check.resets_of(resets, shape)
 
-    def _run(
-        self,
-        below: Array,
-        layout: Layout,
-        state: Any,
-        cells: Sequence[PackedCell],
-        tape: Tape | None = None,
-    ) -> tuple[Array, States]:
-        """Run over all rows; with a tape, record the way and drop what training drops."""
-        rows = layout.rows
-        given, new = self._states(state, rows.batch, layout.alone)
-        if layout.order is not None:
-            given = layout.sorted(given)
-        numbered = enumerate(cells)
-        for layer in range(self.num_layers):
-            if tape is not None and layer > 0:
-                tape.drop(layer, below)
-            shape = (*below.shape[:-1], self._directions, self.hidden_size)
-            output = np.empty(shape, self.dtype)
-            for reverse in range(self._directions):
-                k, cell = next(numbered)
-                cell.forward(
-                    below, rows.lengths, rows.row_starts, rows.step_starts, layout.resets, given,
-                    reverse == 1, output[..., reverse, :], new, k,
-                    None if tape is None else tape.tapes[k],
-                )  # fmt: skip
-            below = output.reshape(*shape[:-2], self._directions * self.hidden_size)
-        return below, new
+    def _tape(self, pairs: int, rng: Any, *, has_input: bool = True) -> Tape:
+        """Return a tape for so many valid steps; whether it has the inputs of the first layer."""
+        drops = self.dropout > 0 and self.num_layers > 1
+        generator = _check.generator("rng", rng) if drops or rng is not None else None
+        cells, first = self._cells(), self._stack.directions
+        tapes = [cell.new_tape(pairs, has_input or k >= first) for k, cell in enumerate(cells)]
+        return Tape(cells, tapes, self.dropout, generator if drops else None)
 
-    def _back(
-        self,
-        tape: Tape,
-        layout: Layout,
-        steps: tuple[int, ...],
-        grad_output: Any,
-        grad_state: Any,
-    ) -> RecurrentGrads:
-        """Walk back over what `_run` recorded, from the last layer to the first."""
-        rows, hidden, width = layout.rows, self.hidden_size, self._directions * self.hidden_size
-        grad = layout.cotangent(grad_output, (*steps, width), self.dtype)
-        of_last, of_first = self._state_grads(layout, grad_state)
+    def _zeros(self) -> dict[str, Array]:
+        """Return zeros to add the gradients of the parameters to."""
         shapes = self._shapes(self._given_options())
-        parameters = {name: np.zeros(shape, self.dtype) for name, shape in shapes.items()}
-        for layer in reversed(range(self.num_layers)):
-            below = np.zeros((*steps, width if layer else self.input_size), self.dtype)
-            for reverse, names in enumerate(_names(layer, self._directions)):
-                k, first = layer * self._directions + reverse, reverse * hidden
-                weight_ih, weight_hh, bias_ih, bias_hh = names
-                tape.cells[k].backward(
-                    rows.lengths, rows.row_starts, rows.step_starts, layout.resets, reverse == 1,
-                    tape.tapes[k], None if grad is None else grad[..., first : first + hidden],
-                    of_last, below, of_first,
-                    (parameters[weight_ih], parameters[weight_hh], parameters.get(bias_ih),
-                     parameters.get(bias_hh)), k,
-                )  # fmt: skip
-            tape.back_through_drop(layer, below)
-            grad = below
-        assert grad is not None
-        return RecurrentGrads(*layout.results(grad, of_first), parameters)
-
-    def _state_grads(self, layout: Layout, grad_state: Any) -> tuple[GivenStates, States]:
-        """Return the checked gradients of the last states, and room for those of the first."""
-        shape = (self.num_layers * self._directions, layout.rows.batch, self.hidden_size)
-        given = _check.state_cotangents(
-            self._cell, grad_state, (shape[0], shape[2]) if layout.alone else shape, self.dtype
-        )
-        given = with_batch_axis(given) if layout.alone else layout.sorted(given)
-        return given, tuple(np.empty(shape, self.dtype) for _ in given)
+        return {name: np.zeros(shape, self.dtype) for name, shape in shapes.items()}
 
     def step(
         self, x_t: npt.ArrayLike, state: Any = None, out: Array | None = None
@@ -370,7 +335,7 @@ class Recurrent(Layer):
             _check.require_output("out", out, shape, self.dtype)
         if alone:
             below = below[None]
-        given, new = self._states(state, below.shape[0], alone)
+        given, new = self._stack.states(state, below.shape[0], alone)
         for k, cell in enumerate(self._cells()):
             cell.step(below, given, new, k)
             below = new[0][k]
@@ -395,31 +360,12 @@ class Recurrent(Layer):
     def _packed(self, backend: Backend, parameters: Mapping[str, Array]) -> Sequence[PackedCell]:
         return [
             backend.pack(
-                self._cell.name, parameters[weight_ih], parameters[weight_hh],
+                self._stack.cell.name, parameters[weight_ih], parameters[weight_hh],
                 parameters.get(bias_ih), parameters.get(bias_hh),
             )
             for layer in range(self.num_layers)
-            for weight_ih, weight_hh, bias_ih, bias_hh in _names(layer, self._directions)
+            for weight_ih, weight_hh, bias_ih, bias_hh in self._stack.names(layer)
         ]  # fmt: skip
-
-    def _states(self, state: Any, n_rows: int, alone: bool) -> tuple[GivenStates, States]:
-        """Return the checked states before the first step, and room for those behind the last."""
-        shape, dtype = (self.num_layers * self._directions, n_rows, self.hidden_size), self.dtype
-        given = _check.layer_state(
-            self._cell, state, (shape[0], shape[2]) if alone else shape, dtype
-        )
-        if alone:
-            given = with_batch_axis(given)
-        new = []
-        for _ in given:  # a comprehension would take as long as a step of a few units
-            new.append(np.empty(shape, dtype))
-        return given, tuple(new)
-
-
-def _names(layer: int, directions: int) -> Iterator[list[str]]:
-    """Yield the names of each direction's parameters."""
-    for suffix in ("", "_reverse")[:directions]:
-        yield _check.parameter_names(layer, suffix)
 
 
 def _initial(

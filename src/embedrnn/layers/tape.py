@@ -45,12 +45,11 @@ class Tape:
     def __init__(
         self,
         cells: Sequence[PackedCell],
-        pairs: int,
+        tapes: Sequence[Any],
         dropout: float,
         rng: "np.random.Generator | None",
     ) -> None:
-        self.cells = cells
-        self.tapes = [cell.new_tape(pairs) for cell in cells]
+        self.cells, self.tapes = cells, tapes
         self._dropout, self._rng = dropout, rng
         self._kept: dict[int, Array] = {}
 

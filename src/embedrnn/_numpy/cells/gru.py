@@ -17,9 +17,9 @@ from embedrnn._numpy.cells.step import (
 class Gru(Step):
     """n = tanh(x W_n + b_in + r (h R_n + b_hn)): the reset gate meets the product."""
 
-    def advance(self, x: Array, state: State) -> tuple[State, State]:
+    def advance(self, projected: Array, state: State) -> tuple[State, State]:
         (h,) = state
-        x_r, x_z, x_n = np.split(self.from_x(x), 3, axis=1)
+        x_r, x_z, x_n = np.split(projected, 3, axis=1)
         h_r, h_z, h_n = np.split(self.from_h(h), 3, axis=1)
         r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
         n = np.tanh(x_n + r * h_n)
@@ -46,9 +46,9 @@ class GruResetBefore(Step):
         self._gates_of_h = from_h.rows(self._gates)
         self._candidate_of_h = from_h.rows(self._candidate)
 
-    def advance(self, x: Array, state: State) -> tuple[State, State]:
+    def advance(self, projected: Array, state: State) -> tuple[State, State]:
         (h,) = state
-        x_r, x_z, x_n = np.split(self.from_x(x), 3, axis=1)
+        x_r, x_z, x_n = np.split(projected, 3, axis=1)
         h_r, h_z = np.split(self._gates_of_h(h), 2, axis=1)
         r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
         n = np.tanh(x_n + self._candidate_of_h(r * h))

@@ -16,9 +16,9 @@ from embedrnn._numpy.cells.step import (
 class Lstm(Step):
     """c' = f c + i g, h' = o tanh(c')."""
 
-    def advance(self, x: Array, state: State) -> tuple[State, State]:
+    def advance(self, projected: Array, state: State) -> tuple[State, State]:
         h, c = state
-        i, f, g, o = np.split(self.from_x(x) + self.from_h(h), 4, axis=1)
+        i, f, g, o = np.split(projected + self.from_h(h), 4, axis=1)
         i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
         new_c = f * c + i * g
         return (o * np.tanh(new_c), new_c), (i, f, g, o, new_c)

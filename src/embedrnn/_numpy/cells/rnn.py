@@ -18,9 +18,9 @@ class _Rnn(Step):
     def back_act(self, grad: Array, new: Array) -> Array:
         """Return the gradient of the sum."""
 
-    def advance(self, x: Array, state: State) -> tuple[State, State]:
+    def advance(self, projected: Array, state: State) -> tuple[State, State]:
         (h,) = state
-        new = self.act(self.from_x(x) + self.from_h(h))
+        new = self.act(projected + self.from_h(h))
         return (new,), (new,)
 
     def back(

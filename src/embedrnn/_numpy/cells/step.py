@@ -57,8 +57,11 @@ class Step(ABC):
         self.from_x, self.from_h = from_x, from_h
 
     @abstractmethod
-    def advance(self, x: Array, state: State) -> tuple[State, State]:
-        """Return the state one step later, and what `back` needs beside x and the states."""
+    def advance(self, projected: Array, state: State) -> tuple[State, State]:
+        """Return the state one step later, and what `back` needs beside x and the states.
+
+        `projected` is what `from_x` gives of x.
+        """
 
     @abstractmethod
     def back(

@@ -1,0 +1,139 @@
+"""A stack of recurrent layers of one cell, in one direction or two: the walk over it, and back."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from embedrnn import _check
+from embedrnn._backend import PackedCell
+from embedrnn._cells import Cell
+from embedrnn._sequences import Pool, PoolMode, TokenGrads, Tokens
+from embedrnn.layers.layer import Array
+from embedrnn.layers.layout import GivenStates, Layout, States, with_batch_axis
+from embedrnn.layers.tape import Tape
+
+# What the first layer reads in each direction, and what the gradient of that is added to.
+Sources = Sequence[Array] | Sequence[Tokens]
+SourceGrads = Sequence[Array] | Sequence[TokenGrads]
+
+
+class Outputs(NamedTuple):
+    """What a walk gives: the outputs, if they were wanted, pooled ones, and the last states."""
+
+    steps: Array | None
+    pooled: Array | None
+    states: States
+
+
+class Stack(NamedTuple):
+    """The cell and the sizes of a stack."""
+
+    cell: Cell
+    num_layers: int
+    directions: int
+    hidden: int
+    dtype: Any
+
+    @property
+    def width(self) -> int:
+        """Return the width of an output, both directions side by side."""
+        return self.directions * self.hidden
+
+    def names(self, layer: int) -> Iterator[list[str]]:
+        """Yield the names of each direction's parameters."""
+        for suffix in ("", "_reverse")[: self.directions]:
+            yield _check.parameter_names(layer, suffix)
+
+    def states(self, state: Any, n_rows: int, alone: bool) -> tuple[GivenStates, States]:
+        """Return the checked states before the first step, and room for those behind the last."""
+        shape = (self.num_layers * self.directions, n_rows, self.hidden)
+        given = _check.layer_state(
+            self.cell, state, (shape[0], shape[2]) if alone else shape, self.dtype
+        )
+        if alone:
+            given = with_batch_axis(given)
+        new = []
+        for _ in given:  # a comprehension would take as long as a step of a few units
+            new.append(np.empty(shape, self.dtype))
+        return given, tuple(new)
+
+    def state_cotangents(self, layout: Layout, value: Any) -> GivenStates:
+        """Return the checked gradients of the last states, sorted as the rows are."""
+        shape = (self.num_layers * self.directions, layout.rows.batch, self.hidden)
+        given = _check.state_cotangents(
+            self.cell, value, (shape[0], shape[2]) if layout.alone else shape, self.dtype
+        )
+        return with_batch_axis(given) if layout.alone else layout.sorted(given)
+
+    def run(
+        self,
+        cells: Sequence[PackedCell],
+        sources: Sources,
+        layout: Layout,
+        state: Any,
+        tape: Tape | None = None,
+        *,
+        output: bool = True,
+        pool: PoolMode | None = None,
+    ) -> Outputs:
+        """Walk over all rows; with a tape, record the way and drop what training drops.
+
+        What is pooled, as the mean or the greatest, are the outputs of the last layer.
+        """
+        given, new = self.states(state, layout.rows.batch, layout.alone)
+        if layout.order is not None:
+            given = layout.sorted(given)
+        pooled = None if pool is None else np.empty((layout.rows.batch, self.width), self.dtype)
+        out = None
+        for layer in range(self.num_layers):
+            last = layer == self.num_layers - 1
+            if tape is not None and out is not None:
+                tape.drop(layer, out)
+            out = np.empty((*layout.steps, self.width), self.dtype) if output or not last else None
+            for reverse in range(self.directions):
+                k = layer * self.directions + reverse
+                part = slice(reverse * self.hidden, (reverse + 1) * self.hidden)
+                cells[k].forward(
+                    sources[reverse], layout.rows, layout.resets, given, reverse == 1,
+                    None if out is None else out[..., part], new, k,
+                    None if tape is None else tape.tapes[k],
+                    Pool(pool, pooled[:, part]) if last and pooled is not None else None,
+                )  # fmt: skip
+            if out is not None:
+                sources = (out,) * self.directions
+        return Outputs(out, pooled, new)
+
+    def back(
+        self,
+        tape: Tape,
+        layout: Layout,
+        grad: Array | None,
+        of_last: GivenStates,
+        sources: SourceGrads,
+        parameters: Mapping[str, Array],
+    ) -> States:
+        """Walk back over what `run` recorded, from the last layer to the first.
+
+        The gradients of what it read and of the parameters are added to; returns those of the
+        states before the first step.
+        """
+        shape = (self.num_layers * self.directions, layout.rows.batch, self.hidden)
+        of_first = tuple(np.empty(shape, self.dtype) for _ in of_last)
+        for layer in reversed(range(self.num_layers)):
+            below: SourceGrads = sources
+            if layer > 0:
+                below = (np.zeros((*layout.steps, self.width), self.dtype),) * self.directions
+            for reverse, (weight_ih, weight_hh, bias_ih, bias_hh) in enumerate(self.names(layer)):
+                k = layer * self.directions + reverse
+                part = slice(reverse * self.hidden, (reverse + 1) * self.hidden)
+                tape.cells[k].backward(
+                    layout.rows, layout.resets, reverse == 1, tape.tapes[k],
+                    None if grad is None else grad[..., part], of_last, below[reverse], of_first,
+                    (parameters[weight_ih], parameters[weight_hh], parameters.get(bias_ih),
+                     parameters.get(bias_hh)), k,
+                )  # fmt: skip
+            if layer > 0:
+                (grad, *_) = below
+                tape.back_through_drop(layer, grad)
+        return of_first
