@@ -68,6 +68,7 @@ from embedrnn._check.rows import (
     scatter_add,
 )
 from embedrnn._check.sequences import bags, sequences
+from embedrnn._check.stream import bar_of, stream, streamed
 from embedrnn._check.table import given_table, table_options
 from embedrnn._check.words import PRETRAINED_WORDS, RECURRENT_WORDS, TABLE_WORDS, only_words
 
@@ -89,6 +90,7 @@ __all__ = [
     "bag_gradient",
     "bag_into",
     "bags",
+    "bar_of",
     "below_one",
     "choice",
     "coalesce",
@@ -136,6 +138,8 @@ __all__ = [
     "size",
     "state_cotangents",
     "storage_of",
+    "stream",
+    "streamed",
     "sum_dtype",
     "table_options",
     "take",
