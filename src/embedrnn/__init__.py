@@ -1,8 +1,7 @@
 """Embedding gather, scatter-add and recurrent passes over padded sequences, for NumPy arrays."""
 
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_argmax, embedding_bag_vjp
 from embedrnn.clipping import clip_grad_norm
@@ -20,6 +19,8 @@ from embedrnn.version import __version__
 
 if TYPE_CHECKING:
     from embedrnn import convert, optim
+    from embedrnn.layers.encoder import Encoder, EncoderGrads
+    from embedrnn.layers.frozen import FrozenEncoder
 
 __all__ = [
     "GRU",
@@ -28,6 +29,9 @@ __all__ = [
     "BagGrads",
     "Embedding",
     "EmbeddingBag",
+    "Encoder",
+    "EncoderGrads",
+    "FrozenEncoder",
     "GRUGrads",
     "LSTMGrads",
     "Packed",
@@ -61,14 +65,21 @@ __all__ = [
 ]
 
 
-# What not everybody needs is imported when it is asked for.
-_LATER = {"convert", "optim"}
+# What not everybody needs is imported when it is asked for: modules, and where the others stand.
+_LATER = {
+    "Encoder": "layers.encoder",
+    "EncoderGrads": "layers.encoder",
+    "FrozenEncoder": "layers.frozen",
+    "convert": "convert",
+    "optim": "optim",
+}
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _LATER:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_LATER[name]}")
+    return module if name in {"convert", "optim"} else getattr(module, name)
 
 
 def __dir__() -> list[str]:
