@@ -112,7 +112,7 @@ def compare_cell(
         try:
             with other.in_cell(cell, threads, options.min_time) as got:
                 cell.operation.check(got, want)
-                return take_turns(ours, other, options.samples)
+                return take_turns(ours, other, cell.samples(options.samples))
         except CannotRunError as error:
             return str(error)
         except AssertionError:

@@ -107,7 +107,8 @@ def run_cell(
         entrants = {k: v for k, v in entrants.items() if k in {OURS, *options.peers}}
     cell.check(entrants)
     runs = {name: entrant.run for name, entrant in entrants.items()}
-    seconds = measure(runs, options.samples, options.min_time)
+    samples = cell.samples(options.samples)
+    seconds = measure(runs, samples, options.min_time, warm_up=not cell.long)
     ours = seconds.pop(OURS)
     operation = cell.operation
     rate = operation.work(work) / float(np.median(ours))

@@ -32,12 +32,13 @@ class Ratio:
 
 
 def measure(
-    runs: Mapping[str, Callable[[], Any]], samples: int, min_time: float
+    runs: Mapping[str, Callable[[], Any]], samples: int, min_time: float, *, warm_up: bool = True
 ) -> dict[str, Array]:
     """Return the seconds one call takes, (samples,) for each name.
 
     A sample lasts `min_time` seconds or more for each contestant, in as many calls as that needs.
-    The order rotates, so that no one always follows the same one.
+    The order rotates, so that no one always follows the same one. Without `warm_up` nothing is run
+    before a sample, which where a call takes seconds would take them and change nothing.
     """
     timers = {name: Timer(run) for name, run in runs.items()}
     calls = {name: calls_for(timer, min_time) for name, timer in timers.items()}
@@ -46,7 +47,7 @@ def measure(
     for sample in range(samples):
         first = sample % len(names)
         for name in names[first:] + names[:first]:
-            seconds[name][sample] = seconds_of_call(timers[name], calls[name])
+            seconds[name][sample] = seconds_of_call(timers[name], calls[name], warm_up)
     return seconds
 
 
@@ -68,9 +69,9 @@ def calls_for(timer: Timer, min_time: float) -> int:
     return max(1, math.ceil(calls * min_time / seconds))
 
 
-def seconds_of_call(timer: Timer, calls: int) -> float:
+def seconds_of_call(timer: Timer, calls: int, warm_up: bool = True) -> float:
     """Take one sample."""
     time.sleep(_PAUSE_SECONDS)
-    # Off the clock: the caches hold the data of the contestant before, and the cores have slept.
-    timer.timeit(1 + calls // 4)
+    if warm_up:  # the caches hold the data of the contestant before, and the cores have slept
+        timer.timeit(1 + calls // 4)
     return timer.timeit(calls) / calls

@@ -9,6 +9,9 @@ import numpy as np
 from peers import OURS, Contestant, Factory, contestants
 from workloads import Array
 
+# The noise of a shared machine is the less, the longer a call.
+_SAMPLES_OF_LONG = 3
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -44,9 +47,14 @@ class Cell:
     shape: str
     make: Callable[[], Any]
     large: bool = False  # takes seconds to make and to check
+    long: bool = False  # one call takes seconds
 
     def __str__(self) -> str:
         return f"{self.operation.name} {self.shape}"
+
+    def samples(self, wanted: int) -> int:
+        """Return how many samples are taken where so many are wanted."""
+        return min(wanted, _SAMPLES_OF_LONG) if self.long else wanted
 
     def contestants(self) -> dict[str, Factory]:
         """Return everyone here who can do this, ours first."""
