@@ -11,7 +11,7 @@ from typing import Any
 
 import embedrnn as er
 
-_PACKAGES = ("numpy", "torch", "onnxruntime", "scipy", "numba", "threadpoolctl")
+_PACKAGES = ("numpy", "torch", "onnxruntime", "openvino", "scipy", "numba", "threadpoolctl")
 _STEERING = ("EMBEDRNN_", "OMP_", "OPENBLAS_", "MKL_", "NPY_", "KMP_")
 
 

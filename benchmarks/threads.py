@@ -12,8 +12,8 @@ import embedrnn as er
 def pinned(n: int) -> Iterator[None]:
     """Let embedrnn, the BLAS, OpenMP and PyTorch use `n` threads each.
 
-    ONNX Runtime takes the number when a session is made. Without threadpoolctl the BLAS keeps its
-    own number, which OPENBLAS_NUM_THREADS sets.
+    ONNX Runtime and OpenVINO take the number when a model is loaded. Without threadpoolctl the BLAS
+    keeps its own number, which OPENBLAS_NUM_THREADS sets.
     """
     before = er.get_num_threads()
     with ExitStack() as stack:

@@ -1,5 +1,6 @@
 """The inputs: what the contestants of one cell all get."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -73,38 +74,71 @@ class Bags:
         return int(self.offsets.size * self.table[0].nbytes)
 
 
-@dataclass(frozen=True)
-class Sequences:
-    """A padded batch (B, T, I), its lengths (B,), and the weights of one layer."""
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The weights of one recurrent layer."""
 
-    x: Array
-    lengths: Array
     weight_ih: Array
     weight_hh: Array
     bias_ih: Array
     bias_hh: Array
 
     @property
-    def valid(self) -> Array:
-        """Mask (B, T) of the steps that are not padding: only there must the answers agree."""
-        return np.asarray(np.arange(self.x.shape[1]) < self.lengths[:, None])
+    def dtype(self) -> np.dtype[Any]:
+        """That of the weights, and of what they are multiplied with."""
+        return self.weight_ih.dtype
 
     @property
-    def grad_output(self) -> Array:
-        """A gradient of the output (B, T, H), zero at steps that are padding."""
-        shape = (*self.x.shape[:2], self.hidden)
-        return _numbers(shape, self.x.dtype) * self.valid[..., None]
+    def width(self) -> int:
+        """Numbers in the input of a step."""
+        return int(self.weight_ih.shape[1])
 
     @property
     def hidden(self) -> int:
         """Units of the hidden state."""
         return int(self.weight_hh.shape[1])
 
+    def flops_of(self, steps: int) -> int:
+        """Return the floating-point operations of the two products in so many steps."""
+        return 2 * (self.weight_ih.size + self.weight_hh.size) * steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Padded(Weights, ABC):
+    """A batch of rows that are padded to the same number of steps, and the lengths (B,) of each."""
+
+    lengths: Array
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """Rows, and steps with the padding."""
+
+    @property
+    def valid(self) -> Array:
+        """Mask (B, T) of the steps that are not padding: only there must the answers agree."""
+        return np.asarray(np.arange(self.shape[1]) < self.lengths[:, None])
+
+    @property
+    def grad_output(self) -> Array:
+        """A gradient of the output (B, T, H), zero at steps that are padding."""
+        return numbers((*self.shape, self.hidden), self.dtype) * self.valid[..., None]
+
     @property
     def flops(self) -> int:
         """Floating-point operations of the two products on valid steps; padding counts nothing."""
-        outputs, width = self.weight_ih.shape
-        return int(2 * outputs * (width + self.hidden) * self.lengths.sum())
+        return self.flops_of(int(self.lengths.sum()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequences(Padded):
+    """A padded batch (B, T, I) of what a recurrent layer reads."""
+
+    x: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.x.shape[0], self.x.shape[1]
 
 
 def joined_gradients(grads: Iterable[Array]) -> Array:
@@ -151,9 +185,9 @@ def rows(
     rng = np.random.default_rng(SEED)
     n = int(np.prod(shape))
     return Rows(
-        table=_numbers((n_rows, width), dtype),
+        table=numbers((n_rows, width), dtype),
         batches=[ids(rng, n_rows, n).reshape(shape) for _ in range(BATCHES)],
-        updates=_numbers((*shape, width), dtype),
+        updates=numbers((*shape, width), dtype),
     )
 
 
@@ -166,14 +200,14 @@ def fortran_rows(n_rows: int, width: int, shape: tuple[int, ...]) -> Rows:
 def column_rows(n_rows: int, width: int, n: int) -> Rows:
     """Draw a table of float64, and for each index an update of one column alone."""
     drawn = rows(n_rows, width, (n,), dtype="f8")
-    return replace(drawn, updates=_numbers((n,), "f8"))
+    return replace(drawn, updates=numbers((n,), "f8"))
 
 
 @lru_cache(maxsize=2)
-def _numbers(shape: tuple[int, ...], dtype: Any) -> Array:
+def numbers(shape: tuple[int, ...], dtype: Any) -> Array:
     """Return numbers that nobody writes to: the operations on one shape share its large table."""
-    numbers = np.random.default_rng(SEED).standard_normal(_NUMBERS, np.float32).astype(dtype)
-    return np.resize(numbers, shape)
+    drawn = np.random.default_rng(SEED).standard_normal(_NUMBERS, np.float32).astype(dtype)
+    return np.resize(drawn, shape)
 
 
 def bags(
@@ -184,7 +218,7 @@ def bags(
     lengths = rng.integers(0, 2 * length + 1, n_bags)
     n = int(lengths.sum())
     drawn = rows(n_rows, width, (n,), ids, dtype)
-    return Bags(drawn.table, drawn.batches, lengths.cumsum() - lengths, _numbers((n,), "f4"))
+    return Bags(drawn.table, drawn.batches, lengths.cumsum() - lengths, numbers((n,), "f4"))
 
 
 def lengths_between(low: int, high: int, n: int) -> Array:
@@ -204,18 +238,27 @@ def lengths_of_sentences(n: int, steps: int) -> Array:
 def sequences(
     lengths: Array, steps: int, width: int, hidden: int, gates: int = 1, dtype: Any = np.float32
 ) -> Sequences:
-    """Draw a batch padded to `steps`, and weights of every gate as PyTorch initialises them."""
+    """Draw a batch padded to `steps`, and weights."""
     rng = np.random.default_rng(SEED)
-    bound = hidden**-0.5
-
-    def weight(*shape: int) -> Array:
-        return rng.uniform(-bound, bound, shape).astype(dtype, copy=False)
-
     return Sequences(
         x=rng.standard_normal((len(lengths), steps, width)).astype(dtype),
         lengths=lengths,
-        weight_ih=weight(gates * hidden, width),
-        weight_hh=weight(gates * hidden, hidden),
-        bias_ih=weight(gates * hidden),
-        bias_hh=weight(gates * hidden),
+        **weights(rng, width, hidden, gates, dtype),
     )
+
+
+def weights(
+    rng: np.random.Generator, width: int, hidden: int, gates: int, dtype: Any = np.float32
+) -> dict[str, Array]:
+    """Draw the weights of every gate as PyTorch initialises them, by name."""
+    bound, outputs = hidden**-0.5, gates * hidden
+    shapes = {
+        "weight_ih": (outputs, width),
+        "weight_hh": (outputs, hidden),
+        "bias_ih": (outputs,),
+        "bias_hh": (outputs,),
+    }
+    return {
+        name: rng.uniform(-bound, bound, shape).astype(dtype, copy=False)
+        for name, shape in shapes.items()
+    }

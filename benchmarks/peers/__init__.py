@@ -27,6 +27,7 @@ _MODULES = {
     "numba_code": "numba",
     "pytorch": "torch",
     "onnx_runtime": "onnxruntime",
+    "openvino": "openvino",
 }
 
 

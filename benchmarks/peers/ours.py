@@ -7,7 +7,10 @@ import numpy as np
 
 import embedrnn as er
 from peers import OURS, Contestant, contestant
-from workloads import Array, Bags, Rows, Sequences, in_turn, joined_gradients
+from sentences import Sentences, Stream
+from workloads import Array, Bags, Rows, Sequences, Weights, in_turn, joined_gradients
+
+_PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 @contestant("gather", OURS)
@@ -105,13 +108,59 @@ def step(cell: str, batch: Sequences, _threads: int) -> Contestant:
 def training(cell: str, batch: Sequences, _threads: int) -> Contestant:
     """Run forward and backward, weights being packed in each call as training changes them."""
     vjp, grad_output = getattr(er, f"{cell}_vjp"), batch.grad_output
-    weights = batch.weight_ih, batch.weight_hh, batch.bias_ih, batch.bias_hh
+    weights = [getattr(batch, name) for name in _PARAMETERS]
 
     def run() -> Any:
         _, backward = vjp(batch.x, *weights, lengths=batch.lengths)
         return backward(grad_output)
 
     return Contestant(run, lambda grads: joined_gradients(grads[: 1 + len(weights)]))
+
+
+@contestant("encoder_forward", OURS)
+@contestant("encoder_padded", OURS)
+@contestant("encoder_frozen", "unfrozen")
+def encoder(batch: Sentences, _threads: int) -> Contestant:
+    return _encoded(_encoder(batch), batch)
+
+
+@contestant("encoder_frozen", OURS)
+def frozen_encoder(batch: Sentences, _threads: int) -> Contestant:
+    return _encoded(_encoder(batch).freeze(), batch)
+
+
+def _encoded(encoder: Any, batch: Sentences) -> Contestant:
+    valid = batch.valid
+    return Contestant(lambda: encoder(batch.ids, batch.lengths)[0], lambda output: output[valid])
+
+
+@contestant("encoder_training", OURS)
+def encoder_training(batch: Sentences, _threads: int) -> Contestant:
+    """Run forward and backward; the weights are new in each call, as training changes them."""
+    layer, parameters = _layer(batch.cell, batch), _parameters(batch)
+    grad_output = batch.grad_output
+    encoder = er.Encoder(er.Embedding.from_pretrained(batch.table), layer)
+
+    def run() -> Any:
+        layer.update(parameters)
+        _, backward = encoder.vjp(batch.ids, batch.lengths)
+        return backward(grad_output)
+
+    def answer(grads: Any) -> Array:
+        of_table = grads.weight.to_dense(len(batch.table))
+        return joined_gradients([of_table, *(grads.parameters[name] for name in parameters)])
+
+    return Contestant(run, answer)
+
+
+@contestant("encoder_stream", OURS)
+def encoder_stream(stream: Stream, _threads: int) -> Contestant:
+    encoder = _encoder(stream)
+    return Contestant(lambda: list(encoder.encode(stream.sentences, pool="mean")))
+
+
+def _encoder(work: Sentences | Stream) -> Any:
+    return er.Encoder(er.Embedding.from_pretrained(work.table), _layer(work.cell, work))
 
 
 @contestant("adam_step", OURS)
@@ -140,8 +189,11 @@ def _recurrent(cell: str, batch: Sequences, lengths: Array | None) -> Contestant
     return Contestant(lambda: layer(batch.x, lengths)[0], lambda output: output[valid])
 
 
-def _layer(cell: str, batch: Sequences) -> Any:
-    layer = getattr(er, cell.upper())(batch.x.shape[2], batch.hidden, dtype=batch.x.dtype)
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    layer.load_state_dict({f"{name}_l0": getattr(batch, name) for name in names})
+def _layer(cell: str, weights: Weights) -> Any:
+    layer = getattr(er, cell.upper())(weights.width, weights.hidden, dtype=weights.dtype)
+    layer.load_state_dict(_parameters(weights))
     return layer
+
+
+def _parameters(weights: Weights) -> dict[str, Array]:
+    return {f"{name}_l0": getattr(weights, name) for name in _PARAMETERS}

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.functional import embedding, embedding_bag
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from peers import Contestant, contestant
-from workloads import Array, Bags, Rows, Sequences, in_turn, joined_gradients
+from sentences import Sentences, Stream
+from workloads import Array, Bags, Rows, Sequences, Weights, in_turn, joined_gradients
 
 torch.set_grad_enabled(False)
+
+_STREAM_BATCH = 64
 
 
 @contestant("gather", "F.embedding")
@@ -147,6 +150,80 @@ def training(
     return Contestant(run, answer)
 
 
+class Encoder:
+    """Embedding and recurrent layer; the steps come first, in what it reads and returns."""
+
+    def __init__(self, work: Sentences | Stream, packs: bool) -> None:
+        self.table = torch.from_numpy(work.table)
+        self.layer = _layer(getattr(torch.nn, work.cell.upper()), work)
+        self._packs = packs
+
+    def __call__(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return the output at valid steps; packed it is 0 behind them.
+
+        Ids are packed, not their rows: so no row of the table is read for the padding, or moved.
+        """
+        if not self._packs:
+            padded: torch.Tensor = self.layer(embedding(ids, self.table))[0]
+            return padded
+        packed = pack_padded_sequence(ids, lengths, enforce_sorted=False)
+        output, _ = self.layer(packed._replace(data=embedding(packed.data, self.table)))
+        return pad_packed_sequence(output, total_length=len(ids))[0]
+
+    def mean(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return the mean of each row's output."""
+        output = self(ids, lengths)
+        if not self._packs:
+            output *= (torch.arange(len(ids))[:, None] < lengths)[..., None]
+        return output.sum(0) / lengths[:, None]
+
+
+def encoder(packs: bool, batch: Sentences, _threads: int) -> Contestant:
+    run = partial(Encoder(batch, packs), *_ids_and_lengths(batch))
+    valid = batch.valid
+    return Contestant(run, lambda output: output.numpy().swapaxes(0, 1)[valid])
+
+
+def encoder_training(packs: bool, batch: Sentences, _threads: int) -> Contestant:
+    """Run forward and backward, to the whole table, the weights and the biases."""
+    encoder, given = Encoder(batch, packs), _ids_and_lengths(batch)
+    grad_output = torch.from_numpy(np.ascontiguousarray(batch.grad_output.swapaxes(0, 1)))
+    wanted = [encoder.table, *encoder.layer.parameters()]
+    for parameter in wanted:
+        parameter.requires_grad_()
+
+    def run() -> Any:
+        with torch.enable_grad():
+            return torch.autograd.grad(encoder(*given), wanted, grad_output)
+
+    return Contestant(run, lambda grads: joined_gradients(grad.numpy() for grad in grads))
+
+
+def encoder_stream(packs: bool, stream: Stream, _threads: int) -> Contestant:
+    """Take the sentences in batches as they come."""
+    encoder = Encoder(stream, packs)
+    sentences = [torch.from_numpy(ids) for ids in stream.sentences]
+    starts = range(0, len(sentences), _STREAM_BATCH)
+    batches = [sentences[first : first + _STREAM_BATCH] for first in starts]
+
+    def run() -> torch.Tensor:
+        padded = ((pad_sequence(b), torch.tensor([len(ids) for ids in b])) for b in batches)
+        return torch.cat([encoder.mean(*batch) for batch in padded])
+
+    return Contestant(run, lambda means: means.numpy())
+
+
+for _name, _packs in (("PyTorch packed", True), ("PyTorch padded", False)):
+    contestant("encoder_forward", _name)(partial(encoder, _packs))
+    contestant("encoder_training", _name)(partial(encoder_training, _packs))
+    contestant("encoder_stream", _name)(partial(encoder_stream, _packs))
+contestant("encoder_padded", "PyTorch padded")(partial(encoder, False))
+
+
+def _ids_and_lengths(batch: Sentences) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(np.ascontiguousarray(batch.ids.T)), torch.from_numpy(batch.lengths)
+
+
 @contestant("adam_step", "SparseAdam")
 def sparse_adam(rows: Rows, _threads: int) -> Contestant:
     table = torch.from_numpy(rows.table.copy())
@@ -183,9 +260,8 @@ def _time_major(batch: Sequences) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(batch.x.swapaxes(0, 1)))
 
 
-def _layer(cell: type[torch.nn.RNNBase], batch: Sequences) -> torch.nn.RNNBase:
-    width = batch.weight_ih.shape[1]
-    layer = cell(width, batch.hidden, dtype=torch.from_numpy(batch.x).dtype)
+def _layer(cell: type[torch.nn.RNNBase], weights: Weights) -> torch.nn.RNNBase:
+    layer = cell(weights.width, weights.hidden, dtype=torch.from_numpy(weights.weight_ih).dtype)
     for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-        getattr(layer, f"{name}_l0").copy_(torch.from_numpy(getattr(batch, name)))
+        getattr(layer, f"{name}_l0").copy_(torch.from_numpy(getattr(weights, name)))
     return layer
