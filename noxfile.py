@@ -62,7 +62,7 @@ SANITIZERS = {
 # For these test files one NumPy is as good as another: they ask about the kernels, the threads, the
 # sources and the command line.
 ASK_NUMPY_LITTLE = [
-    "bits", "exit", "layering", "main", "math", "portable", "readme", "runtime",
+    "bits", "exit", "layering", "main", "math", "portable", "readme", "runtime", "stream",
 ]  # fmt: skip
 
 

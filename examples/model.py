@@ -1,4 +1,4 @@
-"""Embedding, LSTM and a softmax after each step: the model of both examples, and its gradients."""
+"""Embedding, LSTM and a softmax after each step: what is trained, and its gradients."""
 
 from collections.abc import Mapping
 from typing import Any

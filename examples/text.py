@@ -1,4 +1,4 @@
-"""Text as batches of word numbers: what both examples read.
+"""Text as batches of word numbers: what the examples read.
 
 A batch is ragged: its sequences stand one behind the other, and `offsets` says where each begins.
 Nothing is padded, so nothing is masked, and no sorting of sequences by length saves any work.

@@ -1,4 +1,4 @@
-"""The training loop of both examples: steps, progress, checkpoints and the curve of the loss."""
+"""The training loop of the examples: steps, progress, checkpoints and the curve of the loss."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ _WARM_UP = 100
 
 
 def add_options(parser: argparse.ArgumentParser, **defaults: float) -> None:
-    """Add the options that both examples have; the sizes have these defaults."""
+    """Add the options that all that train have; the sizes have these defaults."""
     add = parser.add_argument
     add("--text", nargs="+", type=Path, default=[], metavar="FILE",
         help="learn from these files (default: the docstrings of Python's standard library)",

@@ -1,16 +1,24 @@
 """The examples: that they learn, and that a run which was ended goes on with the same bits."""
 
+import io
+import sys
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+import embedrnn as er
+import encode_text
+import g2p
 import language_model
 import tagger
+import text
 import training
 from embedrnn._demo.corpus import sentences
-from model import Model, cross_entropy
+from model import Model, cross_entropy, starting_with
 from text import Example, Shuffled, Vocabulary, held_out, in_batches, joined
 
 PARTS = (
@@ -215,3 +223,164 @@ def test_scores_by_hand() -> None:
 def test_passages_have_half_of_the_words_that_are_allowed() -> None:
     found = tagger.passages(tagger.paragraphs("A b.\n\nC d.\n\nno end\n\nE f g.\n\nC d.\n\nH."), 5)
     assert ["".join(word.word for word in words) for words in found] == ["abcd", "efg", "h"]
+
+
+# --- vectors of sentences ----------------------------------------------------------------------
+
+
+def told(text_file: str) -> tuple[list[list[str]], Vocabulary]:
+    """Return the sentences of the text, and the words that are known."""
+    sentences = text.sentences(Path(text_file).read_text(encoding="utf-8").lower(), 12)
+    return sentences, Vocabulary(held_out(sentences)[0], 30, language_model.END)
+
+
+def assert_encoded(vectors: np.ndarray, model: Any, text_file: str) -> None:
+    """Vectors are the mean of what the LSTM gives, over each sentence by itself."""
+    sentences, vocabulary = told(text_file)
+    assert len(vectors) == len(sentences)
+    for vector, words in zip(vectors, sentences, strict=True):
+        ids = vocabulary.ids([language_model.END, *words])
+        output, _ = model.lstm(model.embedding(ids))
+        np.testing.assert_allclose(vector, output.mean(axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_sentences_are_encoded_by_random_weights(
+    tmp_path: Path, text_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "vectors.npy"
+    arguments = [
+        "--text",
+        text_file,
+        "--vocabulary=30",
+        "--width=64",
+        "--hidden=64",
+        "--longest=12",
+    ]
+    encode_text.main([*arguments, "--out", str(out), "--query", "The dog sees the bird."])
+    rng = np.random.default_rng(0)
+    model = SimpleNamespace(
+        embedding=er.Embedding(len(told(text_file)[1]), 64, rng=rng),
+        lstm=er.LSTM(64, 64, bidirectional=True, rng=rng),
+    )
+    assert_encoded(np.load(out), model, text_file)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "the dog sees the bird ."
+    assert len(lines) == 6
+    assert {line[8:] for line in lines[3:5]} == {"the dog sees a bird .", "the dog sees the mat ."}
+
+
+def test_sentences_are_encoded_by_a_language_model(
+    tmp_path: Path, text_file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, checkpoint = tmp_path / "vectors.npy", str(tmp_path / "lm.npz")
+    arguments = ["--text", text_file, "--checkpoint", checkpoint]
+    language_model.main([*arguments, *SIZES, "--steps=3", "--layers=2"])
+    encode_text.main([*arguments, "--out", str(out), "--samples=2"])
+    words = len(told(text_file)[1])
+    model = Model(words, words, width=8, hidden=12, layers=2)
+    with np.load(checkpoint) as file:
+        model.load_state_dict(starting_with("model.", file))
+    assert_encoded(np.load(out), model, text_file)
+    assert capsys.readouterr().out.count("\n  ") == 6
+
+
+def test_a_language_model_of_other_text_is_refused(tmp_path: Path, text_file: str) -> None:
+    checkpoint = str(tmp_path / "lm.npz")
+    language_model.main(["--text", text_file, *SIZES, "--steps=1", "--checkpoint", checkpoint])
+    with pytest.raises(SystemExit, match="has learnt from other text"):
+        encode_text.main(["--checkpoint", checkpoint])
+    with pytest.raises(SystemExit, match=r"none\.npz: No such file"):
+        encode_text.main(["--checkpoint", str(tmp_path / "none.npz")])
+
+
+def test_neighbours_by_hand() -> None:
+    vectors = np.array([[1, 0], [3, 4], [-1, 0], [0, 0]], np.float32)
+    asked = np.array([[2, 0], [0, 0]], np.float32)
+    near, of_nothing = encode_text.neighbours(asked, vectors, n=3)
+    assert [number for _, number in near] == [0, 1, 3]
+    np.testing.assert_allclose([cosine for cosine, _ in near], [1, 0.6, 0], rtol=1e-6)
+    assert [cosine for cosine, _ in of_nothing] == [0, 0, 0]
+
+
+# --- phonemes ----------------------------------------------------------------------------------
+
+
+def drawn_weights(hidden: int = 24, width: int = 16) -> dict[str, np.ndarray]:
+    """Return weights of g2p's names, of which some words end and others do not."""
+    rng = np.random.default_rng(4)
+    shapes = {"fc_w": (74, hidden), "fc_b": (74,)}
+    for name, symbols in (("enc", 29), ("dec", 74)):
+        shapes |= {f"{name}_emb": (symbols, width), f"{name}_w_ih": (3 * hidden, width),
+                   f"{name}_w_hh": (3 * hidden, hidden), f"{name}_b_ih": (3 * hidden,),
+                   f"{name}_b_hh": (3 * hidden,)}  # fmt: skip
+    weights = {
+        name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()
+    }
+    weights["fc_b"][g2p.END] += 8
+    return weights
+
+
+def gru_step(w: dict[str, np.ndarray], name: str, symbol: int, h: np.ndarray) -> np.ndarray:
+    """The equations of a GRU, of one word."""
+    gates_x = w[f"{name}_w_ih"] @ w[f"{name}_emb"][symbol] + w[f"{name}_b_ih"]
+    gates_h = w[f"{name}_w_hh"] @ h + w[f"{name}_b_hh"]
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = np.split(gates_x, 3), np.split(gates_h, 3)
+    r, z = 1 / (1 + np.exp(-(x_r + h_r))), 1 / (1 + np.exp(-(x_z + h_z)))
+    return (1 - z) * np.tanh(x_n + r * h_n) + z * h
+
+
+def spoken(w: dict[str, np.ndarray], word: str) -> list[str]:
+    """The phonemes of one word by the definition: at each step the likeliest goes in again."""
+    h = np.zeros(w["enc_w_hh"].shape[1], np.float32)
+    for letter in [*word, "</s>"]:
+        known = letter if letter in g2p.LETTERS else "<unk>"
+        h = gru_step(w, "enc", g2p.LETTERS.index(known), h)
+    told = [g2p.START]
+    while len(told) <= 20:
+        h = gru_step(w, "dec", told[-1], h)
+        told.append(int((w["fc_w"] @ h + w["fc_b"]).argmax()))
+        if told[-1] == g2p.END:
+            break
+    return [g2p.PHONEMES[p] for p in told[1:] if p != g2p.END]
+
+
+WORDS = ["a", "embedrnn", "activationist", "", "naïve", "don't", "x" * 40, "cat", "cats"]
+
+
+def test_phonemes_of_many_words_are_those_of_each() -> None:
+    weights = drawn_weights()
+    rng = np.random.default_rng(5)
+    words = WORDS + ["".join(rng.choice([*"abcdefgh"], n)) for n in rng.integers(1, 9, 60)]
+    expected = [spoken(weights, word) for word in words]
+    assert {0, 20} < set(map(len, expected))  # some end before the first phoneme, some never
+    pronounce = g2p.Pronouncer(weights)
+    assert pronounce(words) == expected
+    assert pronounce(words[3:4]) == expected[3:4]
+    assert pronounce([]) == []
+
+
+def test_phonemes_of_the_weights_of_g2p_en(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        metadata.distribution("g2p-en")
+    except metadata.PackageNotFoundError:
+        pytest.skip("g2p-en is not installed")
+    weights = g2p.read_weights()
+    assert g2p.Pronouncer(weights)(WORDS) == [spoken(weights, word) for word in WORDS]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Hello the\nbrown\n"))
+    g2p.main(["--batch", "2"])
+    assert capsys.readouterr().out == "Hello\tHH EH1 L OW0\nthe\tDH IY1\nbrown\tB R AW1 N\n"
+
+
+def test_without_weights_it_is_said_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", absent)
+    with pytest.raises(SystemExit, match="pip install --no-deps g2p-en"):
+        g2p.main(["word"])
+    with pytest.raises(SystemExit, match=r"none\.npz: No such file"):
+        g2p.main(["word", "--weights", str(tmp_path / "none.npz")])
