@@ -100,6 +100,18 @@ struct Tile {
   }
 };
 
+// Fetches the pre-activations of a register block: those that were made before all steps come from
+// another place for each row, which no hardware foresees.
+template <class T, int Rows, int Vectors>
+EMBEDRNN_INLINE void
+fetch_projected(const CellStep<T>& s, std::ptrdiff_t row, std::ptrdiff_t first_vector) {
+  for (int i = 0; i < Rows && row + i < s.rows; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v)
+      __builtin_prefetch(s.projected[row + i] + (first_vector + v) * kLanes<T>);
+  }
+}
+
 // Calls finish(tile) for every register block of start(row, vector) + state W. `finish` is a
 // function of its own, so that its code is there once and not in each register block.
 template <class T, int PanelVectors, class Start, class Finish>
@@ -116,6 +128,7 @@ EMBEDRNN_INLINE void recurrent_product(const CellStep<T>& s,
           constexpr int kRows = decltype(r)::value;
           Vec<T> acc[kRows][kVectors];
           const T* inputs[kRows];
+          fetch_projected<T, kRows, kVectors>(s, row + kRows, first);
 #pragma GCC unroll 8
           for (int i = 0; i < kRows; ++i) {
             inputs[i] = state + at(s, row + i, 0);

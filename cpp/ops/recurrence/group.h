@@ -48,8 +48,7 @@ class Group {
         const GroupRows& group_rows,
         std::ptrdiff_t group_threads)
       : args(run_args), cell(packed), source(products_from), tape(kept), rows(group_rows),
-        threads(group_threads),
-        width(cell.packing().width()), state(cell.packing().state()),
+        threads(group_threads), width(cell.packing().width()), state(cell.packing().state()),
         pairs(std::max(rows.size(), pairs_in_cache())) {}
 
   // What each thread has for itself.
@@ -154,22 +153,32 @@ class Group {
   }
 
   void fill_padding(const Row& row) {
-    std::ptrdiff_t valid = 0;  // steps that were come by
-    for (std::ptrdiff_t t = 0; t < args.batch.time; ++t) {
-      if (valid < row.length && args.output.starts.time(row.batch, valid) == t) {
-        ++valid;
-        continue;
-      }
-      fill_zero(args.output.at_time(row.batch, t));
-      account_.add(kFlopsOfOverhead + static_cast<double>(cell.hidden()));
+    std::ptrdiff_t time = 0;
+    for (std::ptrdiff_t step = 0; step <= row.length; ++step) {
+      const std::ptrdiff_t end =
+          step < row.length ? args.output.starts.time(row.batch, step) : args.batch.time;
+      fill_zero(row, time, end);
+      time = end + 1;
     }
   }
 
-  void fill_zero(T* output) const {
-    if (!copies_output()) {
-      std::fill_n(output, cell.hidden(), T{0});
-    } else {
-      for (std::ptrdiff_t u = 0; u < cell.hidden(); ++u) output[u * args.output.col_stride] = T{0};
+  // The outputs of some steps. Side by side they are filled in one go: row by row the zeros of an
+  // output larger than the caches took twice as long.
+  void fill_zero(const Row& row, std::ptrdiff_t time, std::ptrdiff_t end) {
+    const Sequences<T>& output = args.output;
+    const std::ptrdiff_t hidden = cell.hidden();
+    const bool whole = output.col_stride == 1 && output.step_stride == hidden;
+    const std::ptrdiff_t steps =
+        whole ? kZeroedBytes / (hidden * std::ptrdiff_t{sizeof(T)}) + 1 : 1;
+    for (; time < end; time += steps) {
+      const std::ptrdiff_t n = std::min(steps, end - time);
+      T* const first = output.at_time(row.batch, time);
+      if (output.col_stride == 1) {
+        std::fill_n(first, n * hidden, T{0});
+      } else {
+        for (std::ptrdiff_t u = 0; u < hidden; ++u) first[u * output.col_stride] = T{0};
+      }
+      account_.add(kFlopsOfOverhead + static_cast<double>(n * hidden));
     }
   }
 
@@ -186,7 +195,7 @@ class Group {
 
   T* h_[2] = {nullptr, nullptr};  // (rows, state)
   Account account_;
-  Own* owns_ = nullptr;           // (threads)
+  Own* owns_ = nullptr;  // (threads)
 };
 
 }  // namespace embedrnn::ops
