@@ -227,7 +227,8 @@ ENCODER = _by_name("""
 ids : array_like of any integer dtype, shape (B, T) or (N,) with `offsets`, or B sequences
     Token ids, padded on the right. Without lengths, the padding of an embedding with a
     `padding_idx` says what they are. Ragged with `offsets`, or as a list of sequences, equally long
-    or not, or as an Arrow list array. Of shape (T,), without any of these, it is one sequence.
+    or not, or as an Arrow list array, all without padding. Of shape (T,), without any of these, it
+    is one sequence.
     Negative ones count from the end, unless the embedding is strict.
 
 lengths : array_like of any integer dtype, shape (B,), optional
@@ -258,4 +259,3 @@ padding_fill : {"zero", "repeat"}
 states : ndarray, or a tuple of two, shaped as `state`
     After each row's last step.
 """)
-

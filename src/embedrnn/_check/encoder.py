@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn._check.array_like import Array
-from embedrnn._check.arrays import FLOATS, is_half, native, storage_of, sum_dtype
+from embedrnn._check.arrays import FLOATS, INT8, is_half, native, storage_of, sum_dtype
 from embedrnn._check.options import dtype_of
-from embedrnn._check.table import INT8
 from embedrnn._storage import Storage
 
 DType = np.dtype[Any]

@@ -77,16 +77,18 @@ def ids(
         absent_where(f"ids is {found.source}", lengths, offsets, mask)
         bounds = found.offsets
         tokens = integer_indices(found.values, bounds[:-1], name="ids")
+        _refuse_padding(tokens, bounds, padding_idx, n_rows)
         return Ids(tokens, bounds, ragged_rows(bounds), tokens.shape, listed=True)
     tokens = integer_indices(found if found.size else value, name="ids")
     if offsets is not None:
         _require_axes(tokens, 1)
         rows = rows_of(tokens.shape, lengths, offsets, mask)
         assert rows.row_starts is not None
-        return Ids(tokens, np.append(rows.row_starts, tokens.size), rows, tokens.shape)
+        bounds = np.append(rows.row_starts, tokens.size)
+        _refuse_padding(tokens, bounds, padding_idx, n_rows)
+        return Ids(tokens, bounds, rows, tokens.shape)
     if tokens.ndim == 1 and lengths is None and mask is None:
-        whole = np.array([0, tokens.size])
-        return Ids(tokens, whole, Rows(1, whole[1:]), (1, tokens.size), alone=True)
+        return _padded(tokens[None], None, None, padding_idx, n_rows)._replace(alone=True)
     _require_axes(tokens, 2)
     return _padded(tokens, lengths, mask, padding_idx, n_rows)
 
@@ -107,7 +109,8 @@ def _padded(
         absent_where("there is a mask", lengths)
         valid = mask_of(mask, (batch, time))
         rows = rows_of_mask(valid)
-        assert rows.row_starts is not None and rows.times is not None
+        assert rows.row_starts is not None
+        assert rows.times is not None
         bounds = np.append(rows.row_starts, rows.times.size)
         return Ids(tokens[valid], bounds, rows, (batch, time))
     if lengths is not None:
@@ -123,10 +126,27 @@ def _padded(
     return Ids(tokens[valid], bounds, Rows(batch, counts), (batch, time))
 
 
+def _refuse_padding(
+    tokens: Indices, bounds: Offsets, padding_idx: int | None, n_rows: int
+) -> None:
+    """Refuse padding in sequences that need none."""
+    if padding_idx is None:
+        return
+    found = _is_padding(tokens, padding_idx, n_rows)
+    if not found.any():
+        return
+    position = int(found.argmax())
+    row = int(bounds.searchsorted(position, side="right")) - 1
+    raise ValueError(
+        f"row {row} of ids has padding, {padding_idx}, at step {position - int(bounds[row])}: "
+        "ragged sequences need none; give an array (B, T), or lengths, where there is some"
+    )
+
+
 def _without_padding(tokens: Indices, padding_idx: int, n_rows: int) -> Offsets:
     """Return how many ids of each row stand before its padding, where there are no others."""
     valid = ~_is_padding(tokens, padding_idx, n_rows)
-    counts = valid.sum(axis=1)
+    counts: Offsets = valid.sum(axis=1)
     time = tokens.shape[1]
     ends = np.where(counts > 0, time - valid[:, ::-1].argmax(axis=1), 0) if time else counts
     wrong = ends != counts
@@ -181,4 +201,3 @@ def _require_axes(tokens: Indices, axes: int) -> None:
     if tokens.ndim != axes:
         shape = "(N,) where there are offsets" if axes == 1 else "(B, T)"
         raise ValueError(f"ids must have shape {shape}, got {tokens.shape}")
-

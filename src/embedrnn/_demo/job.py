@@ -1,4 +1,4 @@
-"""The main job: ids, gather, recurrence, a gradient and scatter_add, in both backends."""
+"""The main job: ids to states and their gradients, gather and scatter_add, in both backends."""
 
 import statistics
 import time
@@ -10,102 +10,92 @@ import numpy.typing as npt
 
 from embedrnn._backend import use_backend
 from embedrnn._demo.corpus import Batch
-from embedrnn.rnn import rnn_forward
+from embedrnn.layers import RNN, Embedding
+from embedrnn.layers.encoder import Encoder
 from embedrnn.rows import gather, scatter_add
 
 Array = npt.NDArray[Any]
 Rounds = Callable[[range, str], Iterable[int]]
 
-OPERATIONS = ("gather", "rnn_forward", "scatter_add")
+OPERATIONS = ("gather", "scatter_add", "Encoder", "vjp")
 _WIDTH = 128  # of an embedding and of the hidden state
 _ROUNDS = 7
-
-
-class Model(NamedTuple):
-    """The parameters of the job."""
-
-    table: Array  # (V, D)
-    weight_ih: Array  # (H, D)
-    weight_hh: Array  # (H, H)
-    bias: Array  # (H,)
 
 
 class Results(NamedTuple):
     """What a run computes."""
 
     embedded: Array  # (B, T, D)
+    summed: Array  # (V, D)
     output: Array  # (B, T, H)
     grad_table: Array  # (V, D)
 
 
-def make_model(vocabulary: int) -> Model:
-    """Draw parameters as PyTorch's layers do, but from a fixed seed."""
-    rng = np.random.default_rng(0)
-    bound = _WIDTH**-0.5
-
-    def uniform(*shape: int) -> Array:
-        return rng.uniform(-bound, bound, shape).astype(np.float32)
-
-    table = rng.standard_normal((vocabulary, _WIDTH), np.float32)
-    return Model(table, uniform(_WIDTH, _WIDTH), uniform(_WIDTH, _WIDTH), uniform(_WIDTH))
+def make_model(vocabulary: int) -> Encoder:
+    """Draw an embedding, whose row 0 is that of padding, and a recurrent layer."""
+    embedding = Embedding(vocabulary, _WIDTH, padding_idx=0, rng=0)
+    return Encoder(embedding, RNN(_WIDTH, _WIDTH, rng=1))
 
 
-def make_results(batch: Batch, model: Model) -> Results:
-    """Allocate the results of a run."""
-    shape = (*batch.ids.shape, _WIDTH)
-    return Results(np.zeros(shape, np.float32), np.zeros(shape, np.float32), model.table * 0)
-
-
-def run(batch: Batch, model: Model, results: Results) -> dict[str, float]:
+def run(batch: Batch, model: Encoder, room: Array) -> tuple[dict[str, float], Results]:
     """Run the job once with the backend in use; return the seconds of each operation.
 
-    Results go to arrays that are there: the pages of fresh ones can cost more than an operation.
+    Rows go to an array that is there: the pages of a fresh one can cost more than copying them. The
+    gradient is that of the sum of the squares of all outputs.
     """
-    table, weight_ih, weight_hh, bias = model
-    embedded, output, grad_table = results
-    start = time.perf_counter()
-    gather(table, batch.ids, out=embedded)
-    gathered = time.perf_counter()
-    rnn_forward(embedded, weight_ih, weight_hh, bias, lengths=batch.lengths, out=output)
-    encoded = time.perf_counter()
-    # The gradient of sum(output**2) / 2 with respect to the embedded tokens, along the path through
-    # each token's own step only (truncated to one step). It is 0 at padded steps, as the output is.
-    grad_embedded = (output * (1 - output**2)) @ weight_ih
-    grad_table[...] = 0
-    differentiated = time.perf_counter()
-    scatter_add(grad_table, batch.ids, grad_embedded)
-    scattered = time.perf_counter()
-    times = (gathered - start, encoded - gathered, scattered - differentiated)
-    return dict(zip(OPERATIONS, times, strict=True))
+    table = model.embedding.weight
+    summed = np.zeros_like(table)
+    times = [time.perf_counter()]
+
+    def done() -> None:
+        times.append(time.perf_counter())
+
+    gather(table, batch.ids, out=room)
+    done()
+    scatter_add(summed, batch.ids, room)
+    done()
+    output, _ = model(batch.ids, batch.lengths)
+    done()
+    (again, _), backward = model.vjp(batch.ids, batch.lengths)
+    grads = backward(again)
+    done()
+    seconds = dict(zip(OPERATIONS, np.diff(times).tolist(), strict=True))
+    return seconds, Results(room, summed, output, grads.weight.to_dense(len(table)))
 
 
-def disagreement(batch: Batch, model: Model, backends: Iterable[str]) -> str | None:
+def make_room(batch: Batch) -> Array:
+    """Allocate what rows are gathered into."""
+    return np.zeros((*batch.ids.shape, _WIDTH), np.float32)
+
+
+def disagreement(batch: Batch, model: Encoder, backends: Iterable[str]) -> str | None:
     """Name the first operation on which backends differ beyond rounding, if there is one."""
     runs = []
     for name in backends:
-        runs.append(make_results(batch, model))
         with use_backend(name):
-            run(batch, model, runs[-1])
+            runs.append(run(batch, model, make_room(batch))[1])
     first, last = runs[0], runs[-1]
     if not np.array_equal(first.embedded, last.embedded):
         return "gather"
-    if not np.allclose(first.output, last.output, rtol=1e-4, atol=1e-5):
-        return "rnn_forward"
-    if not np.allclose(first.grad_table, last.grad_table, rtol=1e-4, atol=1e-4):
+    if not np.array_equal(first.summed, last.summed):
         return "scatter_add"
+    if not np.allclose(first.output, last.output, rtol=1e-4, atol=1e-5):
+        return "Encoder"
+    if not np.allclose(first.grad_table, last.grad_table, rtol=1e-4, atol=1e-3):
+        return "vjp"
     return None
 
 
 def measure(
-    batch: Batch, model: Model, backends: Iterable[str], rounds: Rounds
+    batch: Batch, model: Encoder, backends: Iterable[str], rounds: Rounds
 ) -> dict[str, dict[str, float]]:
     """Run the backends in turns; return the median seconds of each operation of each."""
-    results = make_results(batch, model)
+    room = make_room(batch)
     samples: dict[str, list[dict[str, float]]] = {name: [] for name in backends}
     for _ in rounds(range(_ROUNDS), "timing"):
         for name, seconds in samples.items():
             with use_backend(name):
-                seconds.append(run(batch, model, results))
+                seconds.append(run(batch, model, room)[0])
     return {
         name: {op: statistics.median(s[op] for s in seconds) for op in OPERATIONS}
         for name, seconds in samples.items()

@@ -82,6 +82,8 @@ def _report(batch: corpus.Batch, medians: dict[str, dict[str, float]]) -> str:
         f"batch        {rows} sentences x {steps} steps, cut after {_LONGEST} tokens",
         f"valid        {batch.valid:.0%} of the steps",
         f"distinct     {batch.distinct:.0%} of the valid tokens",
+        f"work         {_work(batch):.0%} of that of every step: padding costs nothing, and each",
+        "             distinct token has its input product made once",
         f"backend      {', '.join(filter(None, runs_on))}",
         "",
         "operation   " + "".join(f"{name + ' ms':>12}" for name in medians) + f"{'ratio':>10}",
@@ -95,6 +97,13 @@ def _report(batch: corpus.Batch, medians: dict[str, dict[str, float]]) -> str:
     else:
         lines += ["", "NumPy ran alone: the compiled kernels are not installed, or not asked for"]
     return "\n".join(lines)
+
+
+def _work(batch: corpus.Batch) -> float:
+    """Return the share of the arithmetic that is left: of two products as large as each other, the
+    recurrent one of every valid step, and the input product of every distinct token.
+    """
+    return batch.valid * (1 + batch.distinct) / 2
 
 
 def _plot(medians: dict[str, dict[str, float]], path: Path) -> None:

@@ -1,7 +1,6 @@
 """The packed cell and its walks over time, which every kind of cell shares."""
 
 from collections.abc import Iterator
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -183,11 +182,8 @@ class _Pooled:
 
     def add(self, alive: Array, h: Array) -> None:
         """Add the outputs of a step of the rows that are alive in it."""
-        before = self._vectors[alive]
-        if self._pool.mode == "max":
-            self._vectors[alive] = np.where((h > before) | (h != h), h, before)
-        else:
-            self._vectors[alive] = before + h
+        combine = np.maximum if self._pool.mode == "max" else np.add
+        self._vectors[alive] = combine(self._vectors[alive], h)
         self._steps[alive] += 1
 
     def finish(self) -> None:
@@ -208,7 +204,7 @@ def _time(x: Array | Tokens | TokenGrads, other: Array | None, rows: Rows) -> in
         return int(rows.lengths.max(initial=0))
     array = x if isinstance(x, np.ndarray) else other
     assert array is not None
-    return array.shape[1]
+    return int(array.shape[1])
 
 
 def _walk(

@@ -16,7 +16,7 @@ from embedrnn._sequences import Path, Positions, TokenGrads, Tokens
 from embedrnn.coalesce import RowGrad
 from embedrnn.layers.embedding import Embedding
 from embedrnn.layers.encoding import Encoding
-from embedrnn.layers.frozen import FrozenEncoder
+from embedrnn.layers.frozen import FrozenEncoder, without_inputs
 from embedrnn.layers.layer import Array
 from embedrnn.layers.layout import PaddingFill
 from embedrnn.layers.pooling import PoolingMode, Wanted
@@ -90,7 +90,7 @@ class Encoder(Encoding):
     >>> import embedrnn as er
     >>> embedding = er.Embedding(100, 16, padding_idx=0, rng=0)
     >>> encoder = er.Encoder(embedding, er.LSTM(16, 32, rng=0))
-    >>> ids = [[3, 1, 4, 1], [5, 9, 0, 0]]
+    >>> ids = np.array([[3, 1, 4, 1], [5, 9, 0, 0]])
     >>> output, (h_n, c_n) = encoder(ids)  # padded by 0, which says what the lengths are
     >>> expected, _ = encoder.recurrent(embedding(ids), [4, 2])
     >>> bool((output == expected).all())
@@ -108,26 +108,13 @@ class Encoder(Encoding):
         _check_encoder.require_encodable(
             (embedding.embedding_dim, embedding.dtype), (recurrent.input_size, recurrent.dtype)
         )
+        super().__init__(
+            recurrent, embedding.num_embeddings, embedding.padding_idx, strict=embedding.strict
+        )
         self.embedding, self.recurrent = embedding, recurrent
 
     def __repr__(self) -> str:
         return f"Encoder({self.embedding!r}, {self.recurrent!r})"
-
-    @property
-    def _layer(self) -> Recurrent:
-        return self.recurrent
-
-    @property
-    def _n_tokens(self) -> int:
-        return self.embedding.num_embeddings
-
-    @property
-    def _padding_idx(self) -> int | None:
-        return self.embedding.padding_idx
-
-    @property
-    def _strict(self) -> bool:
-        return self.embedding.strict
 
     def _looked_up(self, ids: Ids, run: Callable[[Sequence[Tokens]], Any]) -> Any:
         listed = self._listed(ids)
@@ -137,7 +124,9 @@ class Encoder(Encoding):
 
         def look(weight: Any) -> Any:
             stored = weight.rows if isinstance(weight, QuantizedRows) else weight
-            tokens = self._tokens(ids, listed, stored, _check_encoder.storage_of_table(weight), path)
+            tokens = self._tokens(
+                ids, listed, stored, _check_encoder.storage_of_table(weight), path
+            )
             return run((tokens,) * self.recurrent._stack.directions)
 
         return self.embedding._looked_up(listed.rows, look)
@@ -268,8 +257,12 @@ class Encoder(Encoding):
         """
         layer = self.recurrent
         stored = _check_encoder.frozen_dtype(dtype, layer.dtype)
-        products = [self._products(cell, stored) for cell in layer._cells()[: layer._stack.directions]]
-        return FrozenEncoder._of(layer, products, self._padding_idx, strict=self._strict)
+        products = [
+            self._products(cell, stored) for cell in layer._cells()[: layer._stack.directions]
+        ]
+        return FrozenEncoder(
+            without_inputs(layer), products, padding_idx=self._padding_idx, strict=self._strict
+        )
 
     @quiet
     def _products(self, cell: PackedCell, dtype: np.dtype[Any]) -> Array:

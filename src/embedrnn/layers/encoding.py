@@ -52,27 +52,13 @@ class Listed(NamedTuple):
 class Encoding(ABC):
     """Ids in, states out: the calls that an `Encoder` and a `FrozenEncoder` share."""
 
-    _last: LastRun | None = None
-
-    @property
-    @abstractmethod
-    def _layer(self) -> Recurrent:
-        """The recurrent layer, whose first layer reads tokens."""
-
-    @property
-    @abstractmethod
-    def _n_tokens(self) -> int:
-        """How many ids there are."""
-
-    @property
-    @abstractmethod
-    def _padding_idx(self) -> int | None:
-        """The id that stands for padding, not negative."""
-
-    @property
-    @abstractmethod
-    def _strict(self) -> bool:
-        """Whether negative ids are refused."""
+    def __init__(
+        self, layer: Recurrent, n_tokens: int, padding_idx: int | None, *, strict: bool
+    ) -> None:
+        """Have a layer whose first layer reads tokens: so many, of which one may be padding."""
+        self._layer, self._n_tokens = layer, n_tokens
+        self._padding_idx, self._strict = padding_idx, strict
+        self._last: LastRun | None = None
 
     @abstractmethod
     def _looked_up(self, ids: Ids, run: Callable[[Sequence[Tokens]], Any]) -> Any:

@@ -49,47 +49,18 @@ class FrozenEncoder(Encoding):
     True
     """
 
-    def __init__(self) -> None:
-        raise TypeError("Encoder.freeze() and FrozenEncoder.load() make frozen encoders")
-
-    @classmethod
-    def _of(
-        cls,
-        layer: Recurrent,
+    def __init__(
+        self,
+        recurrent: Recurrent,
         products: Sequence[Array],
-        padding_idx: int | None,
         *,
-        strict: bool,
-    ) -> Self:
-        """Return one of the input products, one array for each direction, and of a layer."""
-        own = {name: array.copy() for name, array in layer.state_dict().items()}
-        hidden = layer.hidden_size
-        for weight_ih, _, bias_ih, bias_hh in layer._stack.names(0):
-            own[weight_ih] = own[weight_ih][:, :0].copy()
-            if layer.bias:  # what is not in the products is the bias within the step
-                own[bias_ih][...] = 0
-                own[bias_hh][: len(own[bias_hh]) - layer._stack.cell.inner * hidden] = 0
-        options = layer._given_options() | {"input_size": 0}
-        return cls._held(type(layer), options, own, products, padding_idx, strict)
-
-    @classmethod
-    def _held(
-        cls,
-        kind: type[Recurrent],
-        options: dict[str, Any],
-        parameters: Mapping[str, Array],
-        products: Sequence[Array],
         padding_idx: int | None,
         strict: bool,
-    ) -> Self:
-        self = cls.__new__(cls)
-        self._recurrent = kind.__new__(kind)
-        self._recurrent._hold(options, parameters)
+    ) -> None:
+        super().__init__(recurrent, len(products[0]), padding_idx, strict=strict)
         self._products = tuple(products)
         for part in self._products:
             part.flags.writeable = False
-        self._padding, self._refuses_negative = padding_idx, strict
-        return self
 
     @property
     def nbytes(self) -> int:
@@ -103,28 +74,10 @@ class FrozenEncoder(Encoding):
             f"(hidden_size={layer.hidden_size}), {stored})"
         )
 
-    @property
-    def _layer(self) -> Recurrent:
-        return self._recurrent
-
-    @property
-    def _n_tokens(self) -> int:
-        return len(self._products[0])
-
-    @property
-    def _padding_idx(self) -> int | None:
-        return self._padding
-
-    @property
-    def _strict(self) -> bool:
-        return self._refuses_negative
-
     def _looked_up(self, ids: Ids, run: Callable[[Sequence[Tokens]], Any]) -> Any:
         listed = self._listed(ids)
         storage = _check_encoder.storage_of_table(self._products[0])
-        return run(
-            [self._tokens(ids, listed, part, storage, "frozen") for part in self._products]
-        )
+        return run([self._tokens(ids, listed, part, storage, "frozen") for part in self._products])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a file in the format of `numpy.savez`, which `load` maps into memory.
@@ -145,15 +98,15 @@ class FrozenEncoder(Encoding):
             "format": _FORMAT,
             "layer": type(layer).__name__,
             "options": layer._given_options() | {"dtype": str(layer.dtype)},
-            "padding_idx": self._padding,
-            "strict": self._refuses_negative,
+            "padding_idx": self._padding_idx,
+            "strict": self._strict,
         }
         arrays = dict(zip(_PRODUCTS, self._products, strict=False)) | layer.state_dict()
         arrays[_ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
         _npz.save(path, arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "FrozenEncoder":
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Return what was saved; products are mapped into memory, and read as they are needed.
 
         Parameters
@@ -173,7 +126,9 @@ class FrozenEncoder(Encoding):
             If it is no such file, or one of another version.
         """
         arrays = _npz.load(path, (_ABOUT,))
-        about = _check_encoder.frozen_about(path, bytes(arrays.pop(_ABOUT)), _FORMAT, tuple(_LAYERS))
+        about = _check_encoder.frozen_about(
+            path, bytes(arrays.pop(_ABOUT)), _FORMAT, tuple(_LAYERS)
+        )
         kind = _LAYERS[about["layer"]]
         options = kind._checked(**about["options"])
         stack, shapes = kind._stack_of(options), kind._shapes(options)
@@ -184,4 +139,22 @@ class FrozenEncoder(Encoding):
         )  # fmt: skip
         parameters = _check.parameters(f"the encoder in {path}", shapes, options["dtype"], arrays)
         own = {name: np.array(array) for name, array in parameters.items()}
-        return cls._held(kind, options, own, products, about["padding_idx"], about["strict"])
+        return cls(
+            kind._made(options, own), products,
+            padding_idx=about["padding_idx"], strict=about["strict"],
+        )  # fmt: skip
+
+
+def without_inputs(layer: Recurrent) -> Recurrent:
+    """Return a copy of a layer to walk over the input products of its first layer.
+
+    That has no input weights, and of its biases those that are no part of the products.
+    """
+    own = {name: array.copy() for name, array in layer.state_dict().items()}
+    inner = layer._stack.cell.inner * layer.hidden_size
+    for weight_ih, _, bias_ih, bias_hh in layer._stack.names(0):
+        own[weight_ih] = own[weight_ih][:, :0].copy()
+        if layer.bias:
+            own[bias_ih][...] = 0
+            own[bias_hh][: len(own[bias_hh]) - inner] = 0
+    return type(layer)._made(layer._given_options() | {"input_size": 0}, own)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,13 @@ class Layer(ABC):
         self._lock = Lock()
         weights = Weights(parameters)
         self._weights = weights.owned() if self._writes(options) else weights
+
+    @classmethod
+    def _made(cls, options: dict[str, Any], parameters: Mapping[str, Array]) -> Self:
+        """Return a layer of checked options and of parameters that fit them, which it takes."""
+        layer = cls.__new__(cls)
+        layer._hold(options, parameters)
+        return layer
 
     @staticmethod
     def _writes(options: Mapping[str, Any]) -> bool:
@@ -250,10 +257,10 @@ def _unpickled(
         raise ValueError(
             f"a {name} of pickle format {version!r} cannot be loaded, only one of {_PICKLE_FORMAT}"
         )
-    layer = cls.__new__(cls)
     checked = cls._checked(**options)
     shapes, dtype = cls._shapes(checked), cls._stored_in(checked)
-    layer._hold(checked, _check.parameters(f"the pickled {name}", shapes, dtype, parameters))
+    fitting = _check.parameters(f"the pickled {name}", shapes, dtype, parameters)
+    layer = cls._made(checked, dict(fitting))
     layer.__dict__.update(others)
     return layer
 

@@ -20,9 +20,10 @@ PaddingFill = Literal["zero", "repeat"]
 class Layout(NamedTuple):
     """How the rows of a call are laid out, and in what form they came.
 
-    `steps` are the axes of arrays that have a row for each step, (B, T) or (N,). `order` sorts states as rows are sorted. `fields` are those of what came as `Packed`, but for
-    its data. One sequence that came `alone` has no batch axis. Padded outputs are 0, or `repeats`
-    says that they are those of the last valid step before, if there is one.
+    `steps` are the axes of arrays that have a row for each step, (B, T) or (N,). `order` sorts
+    states as rows are sorted. `fields` are those of what came as `Packed`, but for its data. One
+    sequence that came `alone` has no batch axis. Padded outputs are 0, or `repeats` says that they
+    are those of the last valid step before, if there is one.
     """
 
     rows: Rows
@@ -76,13 +77,13 @@ class Layout(NamedTuple):
     def _repeated(self) -> tuple[Array, Array]:
         """Return the padded steps that repeat an output, and whose, as places among all steps."""
         batch, time = self.steps
-        valid = np.zeros(self.steps, bool)
-        if self.rows.times is not None:
-            valid[np.repeat(np.arange(batch), self.rows.lengths), self.rows.times] = True
-        elif self.rows.lengths is not None:
-            valid = np.arange(time) < self.rows.lengths[:, None]
-        else:
-            valid[...] = True
+        lengths, times = self.rows.lengths, self.rows.times
+        if lengths is None:
+            lengths = np.full(batch, time)
+        valid = np.arange(time) < lengths[:, None]
+        if times is not None:
+            valid[...] = False
+            valid[np.repeat(np.arange(batch), lengths), times] = True
         last = np.maximum.accumulate(np.where(valid, np.arange(time), -1), axis=1)
         rows, steps = np.nonzero(~valid & (last >= 0))
         return rows * time + steps, rows * time + last[rows, steps]

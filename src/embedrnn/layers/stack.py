@@ -98,7 +98,7 @@ class Stack(NamedTuple):
                     sources[reverse], layout.rows, layout.resets, given, reverse == 1,
                     None if out is None else out[..., part], new, k,
                     None if tape is None else tape.tapes[k],
-                    Pool(pool, pooled[:, part]) if last and pooled is not None else None,
+                    Pool(pool, pooled[:, part]) if last and pool and pooled is not None else None,
                 )  # fmt: skip
             if out is not None:
                 sources = (out,) * self.directions
@@ -121,9 +121,8 @@ class Stack(NamedTuple):
         shape = (self.num_layers * self.directions, layout.rows.batch, self.hidden)
         of_first = tuple(np.empty(shape, self.dtype) for _ in of_last)
         for layer in reversed(range(self.num_layers)):
-            below: SourceGrads = sources
-            if layer > 0:
-                below = (np.zeros((*layout.steps, self.width), self.dtype),) * self.directions
+            of_below = np.zeros((*layout.steps, self.width if layer else 0), self.dtype)
+            below: SourceGrads = (of_below,) * self.directions if layer else sources
             for reverse, (weight_ih, weight_hh, bias_ih, bias_hh) in enumerate(self.names(layer)):
                 k = layer * self.directions + reverse
                 part = slice(reverse * self.hidden, (reverse + 1) * self.hidden)
@@ -133,7 +132,6 @@ class Stack(NamedTuple):
                     (parameters[weight_ih], parameters[weight_hh], parameters.get(bias_ih),
                      parameters.get(bias_hh)), k,
                 )  # fmt: skip
-            if layer > 0:
-                (grad, *_) = below
-                tape.back_through_drop(layer, grad)
+            tape.back_through_drop(layer, of_below)
+            grad = of_below
         return of_first
