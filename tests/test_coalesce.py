@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import embedrnn as er
-from cases import HALVES, INT_DTYPES, LAYOUTS, ROW_CASES, RowCase, assert_same_bits, values
+from cases import CORE, HALVES, INT_DTYPES, LAYOUTS, ROW_CASES, RowCase, assert_same_bits, values
+from embedrnn._backend import current, module
 
 rows_case = pytest.mark.parametrize("case", ROW_CASES, ids=str)
 
@@ -81,6 +82,26 @@ def test_layouts(backend: str, layout: str, dtype: str) -> None:
     rows, sums = expected_sums(indices, updates.astype(dtype), 9)
     assert_same_bits(grad.indices, rows)
     assert_same_bits(grad.values, sums)
+
+
+@given(st.lists(st.integers(-40, 39), max_size=60), st.sampled_from([40, 10_000, 2**33]))
+def test_distinct_rows_are_numbered(ids: list[int], n_rows: int) -> None:
+    # By a mark for each row of the table where there are not too many, by sorting else.
+    indices = np.array(ids, np.int64)
+    expected, inverse = np.unique(indices % n_rows, return_inverse=True)
+    for name in ("native", "numpy") if CORE else ("numpy",):
+        rows, numbers = np.empty((2, indices.size), np.int64)
+        bad, count = module(name).number_rows(indices, n_rows, rows, numbers)
+        assert (bad, count) == (-1, expected.size)
+        assert_same_bits(rows[:count], expected)
+        assert_same_bits(numbers, inverse)
+
+
+@pytest.mark.parametrize("n_rows", [7, 100_000])
+def test_the_first_row_that_cannot_be_numbered(backend: str, n_rows: int) -> None:
+    rows, numbers = np.empty((2, 5), np.int64)
+    indices = np.array([3, -n_rows, n_rows, 0, n_rows])
+    assert current().number_rows(indices, n_rows, rows, numbers) == (2, 0)
 
 
 def test_a_negative_index_needs_the_size_of_the_table(backend: str) -> None:

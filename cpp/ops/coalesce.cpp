@@ -3,6 +3,8 @@
 
 #include <array>
 #include <bit>
+#include <cstring>
+#include <limits>
 #include <utility>
 
 #include "runtime/interrupt.h"
@@ -132,18 +134,59 @@ Grouped with_keys(const IndexView& indices, std::ptrdiff_t n_rows, const Write& 
                 : sorted_by_row<unsigned __int128>(indices, n_rows, write);
 }
 
+// Numbers rows by a mark for each row of the table, where those are not much more than the indices:
+// a third of the time of sorting them.
+Grouped number_by_marks(const IndexView& indices,
+                        std::ptrdiff_t n_rows,
+                        std::int64_t* rows,
+                        std::int64_t* numbers) {
+  constexpr std::ptrdiff_t kMarks = 8;  // that are looked at in one go
+  const std::ptrdiff_t n = indices.n, words = (n_rows + kMarks - 1) / kMarks;
+  const runtime::Scratch scratch(runtime::scratch_bytes<std::uint64_t>(words) +
+                                 runtime::scratch_bytes<std::int32_t>(n_rows));
+  runtime::Carver carver(scratch);
+  auto* const marks = reinterpret_cast<std::uint8_t*>(carver.take<std::uint64_t>(words));
+  auto* const number_of = carver.take<std::int32_t>(n_rows);
+  std::fill_n(marks, words * kMarks, std::uint8_t{0});
+  const Resolver resolve(indices, n_rows);
+  const std::ptrdiff_t bad = resolve.for_good_blocks(
+      0, n, [&](std::ptrdiff_t first, std::ptrdiff_t count, const std::int64_t* named) {
+        for (std::ptrdiff_t i = 0; i < count; ++i) {
+          numbers[first + i] = named[i];
+          marks[named[i]] = 1;
+        }
+        runtime::checkpoint();
+      });
+  if (bad != kAllInRange) return {bad, 0};
+  std::ptrdiff_t count = 0;
+  for_each_below(words, [&](std::ptrdiff_t word) {
+    std::uint64_t any = 0;
+    std::memcpy(&any, marks + word * kMarks, sizeof any);
+    if (any == 0) return;
+    for (std::ptrdiff_t row = word * kMarks; row < std::min(n_rows, (word + 1) * kMarks); ++row) {
+      if (marks[row] == 0) continue;
+      number_of[row] = static_cast<std::int32_t>(count);
+      rows[count++] = row;
+    }
+  });
+  for_each_below(n, [&](std::ptrdiff_t i) { numbers[i] = number_of[numbers[i]]; });
+  return {kAllInRange, count};
+}
+
 }  // namespace
 
 Grouped group_rows(const GroupArgs& args) {
-  return with_keys(args.indices, args.n_rows, [&](const auto* keys) {
-    return write_groups(keys, args);
-  });
+  return with_keys(
+      args.indices, args.n_rows, [&](const auto* keys) { return write_groups(keys, args); });
 }
 
 Grouped number_rows(const IndexView& indices,
                     std::ptrdiff_t n_rows,
                     std::int64_t* rows,
                     std::int64_t* numbers) {
+  constexpr std::ptrdiff_t kMost = std::numeric_limits<std::int32_t>::max();
+  if (n_rows <= std::min(kMost, kRowsAnIndex * indices.n))
+    return number_by_marks(indices, n_rows, rows, numbers);
   return with_keys(indices, n_rows, [&](const auto* keys) {
     return write_numbers(keys, indices.n, rows, numbers);
   });

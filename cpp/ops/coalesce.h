@@ -23,7 +23,7 @@ struct Grouped {
 [[nodiscard]] Grouped group_rows(const GroupArgs& args);
 
 // Numbers the distinct rows, rising, and writes which of them each index names: rows and numbers,
-// (n) each. Otherwise as group_rows().
+// (n) each, of which nothing is of use if an index is out of range. Otherwise as group_rows().
 [[nodiscard]] Grouped number_rows(const IndexView& indices,
                                   std::ptrdiff_t n_rows,
                                   std::int64_t* rows,

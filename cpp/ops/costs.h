@@ -82,6 +82,9 @@ inline constexpr std::ptrdiff_t kScatteredBytes = std::ptrdiff_t{1} << 22;
 // us of work; in scattered order they take ten times as long.
 inline constexpr std::ptrdiff_t kBlockOfIndices = std::ptrdiff_t{1} << 16;
 
+// Rows of a table for each index, up to which they are numbered by a mark for each row.
+inline constexpr std::ptrdiff_t kRowsAnIndex = 64;
+
 // Indices of a scatter_add that are looked at to share out the rows that they name.
 inline constexpr std::ptrdiff_t kSampledIndices = 256;
 

@@ -126,9 +126,7 @@ def _padded(
     return Ids(tokens[valid], bounds, Rows(batch, counts), (batch, time))
 
 
-def _refuse_padding(
-    tokens: Indices, bounds: Offsets, padding_idx: int | None, n_rows: int
-) -> None:
+def _refuse_padding(tokens: Indices, bounds: Offsets, padding_idx: int | None, n_rows: int) -> None:
     """Refuse padding in sequences that need none."""
     if padding_idx is None:
         return

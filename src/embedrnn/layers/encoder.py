@@ -252,7 +252,7 @@ class Encoder(Encoding):
         >>> import embedrnn as er
         >>> encoder = er.Encoder(er.Embedding(10, 4, rng=0), er.GRU(4, 3, rng=0))
         >>> frozen = encoder.freeze()
-        >>> bool((frozen([[3, 1, 4]])[0] == encoder([[3, 1, 4]])[0]).all())
+        >>> np.allclose(frozen([[3, 1, 4]])[0], encoder([[3, 1, 4]])[0], atol=1e-6)
         True
         """
         layer = self.recurrent
