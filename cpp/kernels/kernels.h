@@ -156,14 +156,14 @@ struct OptimNeeds {
   bool row_wise;
   std::ptrdiff_t coefficients;
 };
-inline constexpr int kMostStates = 2;
+inline constexpr int kMostOptimStates = 2;
 
 // Steps rows of a parameter, each of them once. Nothing here overlaps anything else.
 template <class T>
 struct OptimBlock {
   char* param;
   std::ptrdiff_t param_row_stride;  // in bytes
-  T* states[kMostStates];           // (V, cols), or (V) of a rule that goes by rows
+  T* states[kMostOptimStates];      // (V, cols), or (V) of a rule that goes by rows
   const std::int64_t* rows;         // (n), distinct; null: first_row + i
   std::int64_t first_row;
   std::ptrdiff_t n, cols, ahead;

@@ -12,7 +12,7 @@ struct OptimArgs {
   OptimRule rule = OptimRule::kSgd;
   char* param = nullptr;                                      // (V, cols) of S, rows in one piece
   std::ptrdiff_t n_rows = 0, cols = 0, param_row_stride = 0;  // the stride in bytes
-  T* states[kernels::kMostStates] = {};  // as the rule needs them: (V, cols), or (V) if row-wise
+  T* states[kernels::kMostOptimStates] = {};  // those of the rule: (V, cols), or (V) if row-wise
   bool all_rows = true;
   IndexView indices;           // (n): those to step, distinct, if not all
   const char* grad = nullptr;  // (n, cols) of T, or of S if those are halves; null: none
