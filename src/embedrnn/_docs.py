@@ -96,7 +96,20 @@ TypeError
 ValueError
     If a shape does not fit, a length is outside [0, T], offsets do not rise from 0 to N, a
     number or a list is null, lengths or offsets come with sequences, or `out` is read-only.
-""")
+""") | {
+    # Named by what they are about.
+    "gradient of x": """\
+x : ndarray, shape of `x`
+    0 at padded steps. Of sequences that came as a list or an Arrow array, one behind the other:
+    (N, I).""",
+    "backpropagation through time": """\
+This is backpropagation through time [1]_. A row of length 0 hands the gradient of its last
+state on to the initial one. What is kept of the steps, padding not counted, I and H rounded up
+to whole vectors, is held as long as `backward` is.""",
+    "Werbos": """\
+.. [1] P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings
+   of the IEEE 78 (1990), 1550-1560.""",
+}
 
 # Of their layers.
 RECURRENT_LAYER = RECURRENCE | _by_name("""
@@ -228,8 +241,7 @@ ids : array_like of any integer dtype, shape (B, T) or (N,) with `offsets`, or B
     Token ids, padded on the right. Without lengths, the padding of an embedding with a
     `padding_idx` says what they are. Ragged with `offsets`, or as a list of sequences, equally long
     or not, or as an Arrow list array, all without padding. Of shape (T,), without any of these, it
-    is one sequence.
-    Negative ones count from the end, unless the embedding is strict.
+    is one sequence. Negative ones count from the end, unless the embedding is strict.
 
 lengths : array_like of any integer dtype, shape (B,), optional
     Valid ids of each row, in [0, T] and any order. What stands behind them is never read.
@@ -241,10 +253,6 @@ offsets : array_like of any integer dtype, shape (B + 1,), optional
     In place of lengths, for ragged ids (N,): row b has those from ``offsets[b]`` to
     ``offsets[b + 1]``.
 
-mask : array_like of bool, shape (B, T), optional
-    In place of lengths, for padding that may stand anywhere, as Keras has it: the steps that are
-    valid. At others the state is held. Time taken follows the valid ones.
-
 output : bool
     Whether outputs are wanted beside the final states.
 
@@ -252,10 +260,17 @@ pool : {"mean", "max", "last"}, optional
     One vector for each row in the place of the outputs of its valid steps: their mean, the greatest
     in each unit, or the final state of each direction; 0 where there is none.
 
-padding_fill : {"zero", "repeat"}
-    What the output is at padded steps: 0, or that of the last valid step before in time, and 0
-    before the first one.
-
 states : ndarray, or a tuple of two, shaped as `state`
     After each row's last step.
-""")
+""") | {name: RECURRENCE[name] for name in ("mask", "padding_fill")}
+
+# Of the recurrent functions for autograd.
+AUTOGRAD = {
+    "boxed": """\
+What embedrnn's function of this name returns. Under differentiation it stands in a box of
+autograd, which is unpacked like a tuple.""",
+    "TypeError and ValueError": """\
+TypeError, ValueError
+    As embedrnn's function of this name does; TypeError also if what is differentiated is no
+    array.""",
+}

@@ -78,14 +78,13 @@ def gru_forward(
     return output, h_n
 
 
+@documented(RECURRENCE)
 class GRUGrads(NamedTuple):
-    """The gradients of an `gru_forward`.
+    """The gradients of a `gru_forward`.
 
     Attributes
     ----------
-    x : ndarray, shape of `x`
-        0 at padded steps. Of sequences that came as a list or an Arrow array, one behind the other:
-        (N, I).
+    {gradient of x}
     weight_ih, weight_hh, bias_ih, bias_hh, h_0 : ndarrays
         Of the shape of the argument; None of one that was not given.
 
@@ -144,15 +143,12 @@ def gru_vjp(
 
     Notes
     -----
-    Backpropagation through time [1]_, of the definition of `torch.nn.GRU`. A row of length 0
-    hands the gradient of its last state on to the initial one. For each valid step, padding not
-    counted, memory for I + 5H numbers is held as long as `backward` is, I and H rounded up to whole
-    vectors.
+    The definition is that of `torch.nn.GRU`. For each valid step, I + 5H numbers are kept.
+    {backpropagation through time}
 
     References
     ----------
-    .. [1] P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings
-       of the IEEE 78 (1990), 1550-1560.
+    {Werbos}
 
     Examples
     --------

@@ -81,14 +81,13 @@ def lstm_forward(
     return output, (h_n, c_n)
 
 
+@documented(RECURRENCE)
 class LSTMGrads(NamedTuple):
     """The gradients of an `lstm_forward`.
 
     Attributes
     ----------
-    x : ndarray, shape of `x`
-        0 at padded steps. Of sequences that came as a list or an Arrow array, one behind the other:
-        (N, I).
+    {gradient of x}
     weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0 : ndarrays
         Of the shape of the argument; None of one that was not given.
 
@@ -151,15 +150,12 @@ def lstm_vjp(
 
     Notes
     -----
-    Backpropagation through time [1]_, of the definition of `torch.nn.LSTM`. A row of length 0
-    hands the gradient of its last state on to the initial one. For each valid step, padding not
-    counted, memory for I + 6H numbers is held as long as `backward` is, I and H rounded up to whole
-    vectors.
+    The definition is that of `torch.nn.LSTM`. For each valid step, I + 6H numbers are kept.
+    {backpropagation through time}
 
     References
     ----------
-    .. [1] P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings
-       of the IEEE 78 (1990), 1550-1560.
+    {Werbos}
 
     Examples
     --------

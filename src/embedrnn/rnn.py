@@ -83,14 +83,13 @@ def rnn_forward(
     return output, h_n
 
 
+@documented(RECURRENCE)
 class RNNGrads(NamedTuple):
     """The gradients of an `rnn_forward`.
 
     Attributes
     ----------
-    x : ndarray, shape of `x`
-        0 at padded steps. Of sequences that came as a list or an Arrow array, one behind the other:
-        (N, I).
+    {gradient of x}
     weight_ih, weight_hh, bias_ih, bias_hh, h_0 : ndarrays
         Of the shape of the argument; None of one that was not given.
 
@@ -149,15 +148,13 @@ def rnn_vjp(
 
     Notes
     -----
-    Backpropagation through time [1]_, of the definition of `torch.nn.RNN`. A row of length 0
-    hands the gradient of its last state on to the initial one. For each valid step, padding not
-    counted, memory for I + 2H numbers is held as long as `backward` is, I and H rounded up to whole
-    vectors. Where the sum of "relu" is 0, its gradient is 0.
+    The definition is that of `torch.nn.RNN`. For each valid step, I + 2H numbers are kept.
+    Where the sum of "relu" is 0, its gradient is 0.
+    {backpropagation through time}
 
     References
     ----------
-    .. [1] P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings
-       of the IEEE 78 (1990), 1550-1560.
+    {Werbos}
 
     Examples
     --------

@@ -23,6 +23,7 @@ from autograd.tracer import getval, isbox
 from embedrnn import bag, gru, lstm, rnn, rows
 from embedrnn._check import adapters as _check
 from embedrnn._check import integer_indices
+from embedrnn._docs import AUTOGRAD, documented
 from embedrnn._modes import in_range
 from embedrnn._quiet import quiet
 
@@ -247,6 +248,7 @@ def embedding_bag(
     )  # fmt: skip
 
 
+@documented(AUTOGRAD)
 def rnn_forward(
     x: Any,
     weight_ih: Any,
@@ -271,13 +273,11 @@ def rnn_forward(
     Returns
     -------
     (output, h_n) : tuple
-        What `embedrnn.rnn_forward` returns. Under differentiation it stands in a box of
-        autograd, which is unpacked like a tuple.
+        {boxed}
 
     Raises
     ------
-    TypeError, ValueError
-        As `embedrnn.rnn_forward` does; TypeError also if what is differentiated is no array.
+    {TypeError and ValueError}
 
     Examples
     --------
@@ -298,6 +298,7 @@ def rnn_forward(
     )  # fmt: skip
 
 
+@documented(AUTOGRAD)
 def gru_forward(
     x: Any,
     weight_ih: Any,
@@ -322,13 +323,11 @@ def gru_forward(
     Returns
     -------
     (output, h_n) : tuple
-        What `embedrnn.gru_forward` returns. Under differentiation it stands in a box of
-        autograd, which is unpacked like a tuple.
+        {boxed}
 
     Raises
     ------
-    TypeError, ValueError
-        As `embedrnn.gru_forward` does; TypeError also if what is differentiated is no array.
+    {TypeError and ValueError}
 
     Examples
     --------
@@ -349,6 +348,7 @@ def gru_forward(
     )  # fmt: skip
 
 
+@documented(AUTOGRAD)
 def lstm_forward(
     x: Any,
     weight_ih: Any,
@@ -373,13 +373,11 @@ def lstm_forward(
     Returns
     -------
     (output, (h_n, c_n)) : tuple
-        What `embedrnn.lstm_forward` returns. Under differentiation it stands in a box of
-        autograd, which is unpacked like a tuple.
+        {boxed}
 
     Raises
     ------
-    TypeError, ValueError
-        As `embedrnn.lstm_forward` does; TypeError also if what is differentiated is no array.
+    {TypeError and ValueError}
 
     Examples
     --------
