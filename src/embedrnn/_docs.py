@@ -214,6 +214,12 @@ lr : float or callable
     The learning rate, or what returns it for a step, counted from 0. The attribute ``lr`` may
     be set between steps.
 
+betas : tuple of two floats
+    How much of the mean of gradients, and of their squares, a step keeps; in [0, 1).
+
+eps : float
+    Added to the root; more than 0.
+
 weight_decay : float
     The weight of an L2 penalty, whose gradient is added.
 

@@ -1,7 +1,7 @@
 """The optimisers: what each is told, and what of it goes into a step."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from embedrnn import _check
 from embedrnn._check import optim as _check_optim
@@ -70,16 +70,39 @@ class SGD(Optimizer):
         return every if self._momentum else every[:2]
 
 
+class _SumOfSquares(Optimizer):
+    """Adagrad, whether each number of a parameter has a sum or each row."""
+
+    # What the backends call it, and which of the two it is.
+    _name: ClassVar[str]
+    _row_wise: ClassVar[bool]
+
+    def __init__(
+        self,
+        parameters: Any,
+        lr: _check_optim.Rate,
+        eps: float,
+        weight_decay: float,
+        catch_up: bool,
+        rng: Any,
+    ) -> None:
+        self._eps = _check.positive("eps", eps)
+        self._decay = _check.not_negative("weight_decay", weight_decay)
+        rests = not self._decay
+        rule = Rule(self._name, ("sum",), 3, idle=rests, rests=rests, row_wise=self._row_wise)
+        super().__init__(rule, parameters, lr, catch_up, rng)
+
+    def _coefficients(self, lr: float, step: int) -> tuple[float, ...]:
+        return lr, self._decay, self._eps
+
+
 @documented(OPTIMIZER)
-class Adagrad(Optimizer):
+class Adagrad(_SumOfSquares):
     """Adagrad: steps over the root of the sum of squares so far, as `torch.optim.Adagrad` [1]_.
 
     Parameters
     ----------
-    {parameters, lr}
-    eps : float
-        Added to the root; more than 0.
-    {weight_decay, catch_up, rng}
+    {parameters, lr, eps, weight_decay, catch_up, rng}
 
     Raises
     ------
@@ -100,6 +123,8 @@ class Adagrad(Optimizer):
     array([0.5, 1.5])
     """
 
+    _name, _row_wise = "adagrad", False
+
     def __init__(
         self,
         parameters: Any,
@@ -110,28 +135,18 @@ class Adagrad(Optimizer):
         catch_up: bool = False,
         rng: Any = None,
     ) -> None:
-        self._eps = _check.positive("eps", eps)
-        self._decay = _check.not_negative("weight_decay", weight_decay)
-        rests = not self._decay
-        rule = Rule("adagrad", ("sum",), 3, idle=rests, rests=rests)
-        super().__init__(rule, parameters, lr, catch_up, rng)
-
-    def _coefficients(self, lr: float, step: int) -> tuple[float, ...]:
-        return lr, self._decay, self._eps
+        super().__init__(parameters, lr, eps, weight_decay, catch_up, rng)
 
 
 @documented(OPTIMIZER)
-class RowWiseAdagrad(Optimizer):
+class RowWiseAdagrad(_SumOfSquares):
     """Adagrad with one sum for each row, of mean squares, as FBGEMM's exact row-wise Adagrad [1]_.
 
     A table has one number a row beside it, where `Adagrad` has another table.
 
     Parameters
     ----------
-    {parameters, lr}
-    eps : float
-        Added to the root; more than 0.
-    {weight_decay, catch_up, rng}
+    {parameters, lr, eps, weight_decay, catch_up, rng}
 
     Raises
     ------
@@ -158,6 +173,8 @@ class RowWiseAdagrad(Optimizer):
     array([0.9, 1.7])
     """
 
+    _name, _row_wise = "row_wise_adagrad", True
+
     def __init__(
         self,
         parameters: Any,
@@ -168,14 +185,7 @@ class RowWiseAdagrad(Optimizer):
         catch_up: bool = False,
         rng: Any = None,
     ) -> None:
-        self._eps = _check.positive("eps", eps)
-        self._decay = _check.not_negative("weight_decay", weight_decay)
-        rests = not self._decay
-        rule = Rule("row_wise_adagrad", ("sum",), 3, idle=rests, rests=rests, row_wise=True)
-        super().__init__(rule, parameters, lr, catch_up, rng)
-
-    def _coefficients(self, lr: float, step: int) -> tuple[float, ...]:
-        return lr, self._decay, self._eps
+        super().__init__(parameters, lr, eps, weight_decay, catch_up, rng)
 
 
 @documented(OPTIMIZER)
@@ -184,12 +194,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    {parameters, lr}
-    betas : tuple of two floats
-        How much of the mean of gradients, and of their squares, a step keeps; in [0, 1).
-    eps : float
-        Added to the root; more than 0.
-    {weight_decay, catch_up, rng}
+    {parameters, lr, betas, eps, weight_decay, catch_up, rng}
 
     Raises
     ------
@@ -253,11 +258,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    {parameters, lr}
-    betas : tuple of two floats
-        How much of the mean of gradients, and of their squares, a step keeps; in [0, 1).
-    eps : float
-        Added to the root; more than 0.
+    {parameters, lr, betas, eps}
     weight_decay : float
         The parameter loses so much of itself in a step, times `lr`.
     {catch_up, rng}
