@@ -10,6 +10,14 @@ MODES = ("raise", "wrap", "clip", "strict")
 _Indices = npt.NDArray[np.integer[Any]]
 
 
+def first_outside(indices: _Indices, n_rows: int, mode: str) -> int:
+    """Return the flat position of the first index that a mode refuses, or -1."""
+    if mode in {"wrap", "clip"} and n_rows > 0:
+        return -1
+    outside = (indices < (0 if mode == "strict" else -n_rows)) | (indices >= n_rows)
+    return int(outside.argmax()) if outside.any() else -1
+
+
 def in_range(indices: _Indices, n_rows: int, mode: str) -> _Indices:
     """Return indices that are in range, as `numpy.take` understands its modes.
 

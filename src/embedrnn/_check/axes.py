@@ -8,8 +8,8 @@ import numpy.typing as npt
 from embedrnn._check.array_like import Array
 from embedrnn._check.arrays import apart, require_output
 from embedrnn._check.options import choice, shown, whole
-from embedrnn._check.rows import Indices, Table, first_outside, index_error, integer_indices
-from embedrnn._modes import MODES, in_range
+from embedrnn._check.rows import Indices, Table, index_error, integer_indices
+from embedrnn._modes import MODES, first_outside, in_range
 
 
 def along(weight: Table, axis: Any) -> tuple[Table, int]:

@@ -23,7 +23,7 @@ from embedrnn._check.arrays import (
 )
 from embedrnn._check.options import choice, flag, shown
 from embedrnn._check.ragged import Offsets
-from embedrnn._modes import MODES
+from embedrnn._modes import MODES, first_outside
 from embedrnn._storage import Storage
 
 Indices = npt.NDArray[np.integer[Any]]
@@ -166,14 +166,6 @@ def rows_and_updates(
 ) -> tuple[Indices, Array]:
     """Return updates and the rows that they go to, whose shapes may not fit yet."""
     return row_numbers(indices), as_array(name, updates)
-
-
-def first_outside(indices: Indices, n_rows: int, mode: str) -> int:
-    """Return the flat position of the first index that a mode refuses, or -1."""
-    if mode in {"wrap", "clip"} and n_rows > 0:
-        return -1
-    outside = (indices < (0 if mode == "strict" else -n_rows)) | (indices >= n_rows)
-    return int(outside.argmax()) if outside.any() else -1
 
 
 def require_no_negative(

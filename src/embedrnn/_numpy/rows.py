@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn._modes import in_range
+from embedrnn._modes import first_outside, in_range
 from embedrnn._numpy.storage import Array, widen
 from embedrnn._quiet import quiet
 from embedrnn._storage import Storage
@@ -43,5 +43,4 @@ def scatter_add(target: Array, indices: Indices, updates: Array) -> int:
 
 def first_out_of_range(indices: Indices, n_rows: int) -> int:
     """Return the flat position of the first index outside [-n_rows, n_rows), or -1."""
-    bad = ((indices < -n_rows) | (indices >= n_rows)).ravel()
-    return int(bad.argmax()) if bad.any() else -1
+    return first_outside(indices, n_rows, "raise")
