@@ -61,7 +61,6 @@ from embedrnn._check.ragged import absent_where, packed, resets_of, rows_of
 from embedrnn._check.recurrence import recurrence
 from embedrnn._check.rows import (
     ScatterAdd,
-    first_outside,
     gather,
     index_error,
     integer_indices,
@@ -98,7 +97,6 @@ __all__ = [
     "deliver",
     "dense_rows",
     "few_rows",
-    "first_outside",
     "flag",
     "float_dtype",
     "float_table",

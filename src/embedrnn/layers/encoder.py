@@ -15,7 +15,7 @@ from embedrnn._quiet import quiet
 from embedrnn._sequences import Path, Positions, TokenGrads, Tokens
 from embedrnn.coalesce import RowGrad
 from embedrnn.layers.embedding import Embedding
-from embedrnn.layers.encoding import Encoding
+from embedrnn.layers.encoding import Encoding, Listed
 from embedrnn.layers.frozen import FrozenEncoder, without_inputs
 from embedrnn.layers.layer import Array
 from embedrnn.layers.layout import PaddingFill
@@ -116,8 +116,7 @@ class Encoder(Encoding):
     def __repr__(self) -> str:
         return f"Encoder({self.embedding!r}, {self.recurrent!r})"
 
-    def _looked_up(self, ids: Ids, run: Callable[[Sequence[Tokens]], Any]) -> Any:
-        listed = self._listed(ids)
+    def _looked_up(self, ids: Ids, listed: Listed, run: Callable[[Sequence[Tokens]], Any]) -> Any:
         cell = self.recurrent._cells()[0]
         pays = cell.pays_distinct(ids.tokens.size, listed.rows.size)
         path: Path = "distinct" if pays else "steps"
@@ -195,15 +194,15 @@ class Encoder(Encoding):
         layer, stack = self.recurrent, self.recurrent._stack
         layout, listed = wanted.layout(call, padding_fill), self._listed(call)
         tape = layer._tape(call.tokens.size, rng, has_input=False)
-        inputs = gather(self.embedding.weight, listed.rows).astype(layer.dtype, copy=False)
+        keeps_steps = wanted.steps or wanted.fused == "max"
 
-        def run(sources: Sequence[Tokens]) -> Outputs:
-            keeps = wanted.steps or wanted.fused == "max"
+        def run(sources: Sequence[Tokens]) -> tuple[Outputs, Array]:
+            inputs = gather(sources[0].table, listed.rows).astype(layer.dtype, copy=False)
             return stack.run(
-                tape.cells, sources, layout, state, tape, output=keeps, pool=wanted.fused
-            )
+                tape.cells, sources, layout, state, tape, output=keeps_steps, pool=wanted.fused
+            ), inputs
 
-        found = self._looked_up(call, run)
+        found, inputs = self._looked_up(call, listed, run)
         winners = wanted.winners(call, found)
 
         def backward(grad_output: Any = None, grad_state: Any = None) -> EncoderGrads:
@@ -238,8 +237,9 @@ class Encoder(Encoding):
         Returns
         -------
         FrozenEncoder
-            A copy of all it needs, which later changes of the layers do not reach. Its products
-            take ``num_embeddings * directions * gates * hidden_size`` numbers; see its `nbytes`.
+            A copy of all it needs, which later changes of the layers do not reach. With `max_norm`,
+            all rows are scaled down to it before, as if each were looked up. Its products take
+            ``num_embeddings * directions * gates * hidden_size`` numbers; see its `nbytes`.
 
         Raises
         ------
@@ -257,22 +257,24 @@ class Encoder(Encoding):
         """
         layer = self.recurrent
         stored = _check_encoder.frozen_dtype(dtype, layer.dtype)
-        products = [
-            self._products(cell, stored) for cell in layer._cells()[: layer._stack.directions]
-        ]
+        cells = layer._cells()[: layer._stack.directions]
+        products = self.embedding._looked_up(
+            np.arange(self._n_tokens),
+            lambda table: [self._products(table, cell, stored) for cell in cells],
+        )
         return FrozenEncoder(
             without_inputs(layer), products, padding_idx=self._padding_idx, strict=self._strict
         )
 
     @quiet
-    def _products(self, cell: PackedCell, dtype: np.dtype[Any]) -> Array:
+    def _products(self, table: Any, cell: PackedCell, dtype: np.dtype[Any]) -> Array:
         """Return the input products of all rows with one cell, some rows at a time."""
         n_rows, layer = self._n_tokens, self.recurrent
         width = len(layer._stack.cell.gates) * layer.hidden_size
         products = np.empty((n_rows, width), dtype)
         for first in range(0, n_rows, _ROWS):
             rows = np.arange(first, min(first + _ROWS, n_rows))
-            x = gather(self.embedding.weight, rows).astype(layer.dtype, copy=False)
+            x = gather(table, rows).astype(layer.dtype, copy=False)
             part = np.empty((rows.size, width), layer.dtype)
             cell.project(x, part)
             products[rows[0] : rows[-1] + 1] = part

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn import _check
 from embedrnn._backend import current
 from embedrnn._check import tokens as _tokens
 from embedrnn._check.tokens import Ids
 from embedrnn._docs import ENCODER, documented
+from embedrnn._modes import first_outside
 from embedrnn._sequences import Path, Positions, Tokens
 from embedrnn._storage import Storage
 from embedrnn.layers.layer import Array
@@ -61,8 +61,8 @@ class Encoding(ABC):
         self._last: LastRun | None = None
 
     @abstractmethod
-    def _looked_up(self, ids: Ids, run: Callable[[Sequence[Tokens]], Any]) -> Any:
-        """Return run(tokens), of each direction, for ids."""
+    def _looked_up(self, ids: Ids, listed: Listed, run: Callable[[Sequence[Tokens]], Any]) -> Any:
+        """Return run(tokens), of each direction, for ids and the rows that they name."""
 
     @documented(ENCODER)
     def __call__(
@@ -117,7 +117,7 @@ class Encoding(ABC):
             )
             return layout.outputs(wanted.outputs(layer._stack, found), found.states)
 
-        result: tuple[Any, Any] = self._looked_up(call, run)
+        result: tuple[Any, Any] = self._looked_up(call, self._listed(call), run)
         return result
 
     def last_run(self) -> LastRun | None:
@@ -168,7 +168,7 @@ class Encoding(ABC):
             found = layer._stack.run(layer._cells(), sources, layout, state)
             return layout.outputs(found.steps, found.states)
 
-        result: tuple[Array, Any] = self._looked_up(call, run)
+        result: tuple[Array, Any] = self._looked_up(call, self._listed(call), run)
         return result
 
     def encode(
@@ -228,7 +228,7 @@ class Encoding(ABC):
     def _listed(self, ids: Ids) -> Listed:
         """Return the distinct rows of ids, or raise the error for one that has none."""
         if self._strict:
-            bad = _check.first_outside(ids.tokens, self._n_tokens, "strict")
+            bad = first_outside(ids.tokens, self._n_tokens, "strict")
             if bad >= 0:
                 raise ids.error(bad, "weight", self._n_tokens, strict=True)
         rows, numbers = np.empty((2, ids.tokens.size), np.int64)

@@ -11,7 +11,7 @@ from embedrnn import _check, _npz
 from embedrnn._check import encoder as _check_encoder
 from embedrnn._check.tokens import Ids
 from embedrnn._sequences import Tokens
-from embedrnn.layers.encoding import Encoding
+from embedrnn.layers.encoding import Encoding, Listed
 from embedrnn.layers.gru import GRU
 from embedrnn.layers.layer import Array
 from embedrnn.layers.lstm import LSTM
@@ -74,8 +74,7 @@ class FrozenEncoder(Encoding):
             f"(hidden_size={layer.hidden_size}), {stored})"
         )
 
-    def _looked_up(self, ids: Ids, run: Callable[[Sequence[Tokens]], Any]) -> Any:
-        listed = self._listed(ids)
+    def _looked_up(self, ids: Ids, listed: Listed, run: Callable[[Sequence[Tokens]], Any]) -> Any:
         storage = _check_encoder.storage_of_table(self._products[0])
         return run([self._tokens(ids, listed, part, storage, "frozen") for part in self._products])
 
