@@ -59,6 +59,9 @@ SANITIZERS = {
     ),
 }
 
+# Runs tests side by side where CI asks for it: -n 2. Not for what times threads.
+XDIST = "pytest-xdist>=3.6"
+
 # For these test files one NumPy is as good as another: they ask about the kernels, the threads, the
 # sources and the command line.
 ASK_NUMPY_LITTLE = [
@@ -89,10 +92,10 @@ def exits(session: nox.Session) -> None:
 def numpy_oldest(session: nox.Session) -> None:
     """Run, with the oldest NumPy that the package allows, the tests whose outcome depends on it."""
     oldest = "{}.*".format(PYPROJECT["project"]["dependencies"][0].replace(">=", "=="))
-    session.install("--only-binary=numpy", ".[test]", oldest)
+    session.install("--only-binary=numpy", ".[test]", oldest, XDIST)
     ignored = [f"--ignore=tests/test_{name}.py" for name in ASK_NUMPY_LITTLE]
     # The kernels see memory and no NumPy, so the slowest of them adds nothing.
-    args = ["-m", "not slow", "-k", "not native-baseline", *ignored]
+    args = ["-n", "2", "-m", "not slow", "-k", "not native-baseline", *ignored]
     session.run("pytest", *(session.posargs or args))
 
 
@@ -177,7 +180,7 @@ def install_apart(
 ) -> Path:
     """Build in a folder of its own, install into another, and return the latter."""
     site = Path(session.create_tmp()).resolve() / "site"
-    session.install(*BUILD_REQUIRES, *PYPROJECT["project"]["dependencies"], *extras("test"))
+    session.install(*BUILD_REQUIRES, *PYPROJECT["project"]["dependencies"], *extras("test"), XDIST)
     session.install(
         "--no-build-isolation",
         "--no-deps",
