@@ -108,14 +108,14 @@ py::ssize_t size_of(const py::tuple& from, std::size_t i) {
 void require_within(const Layout& layout, py::ssize_t n) {
   const ops::Starts& starts = layout.starts;
   for (std::ptrdiff_t b = 0; starts.rows != nullptr && b < layout.batch; ++b) {
-    require(starts.rows[b] >= 0 && starts.rows[b] + layout.lengths[b] <= n,
+    require(starts.rows[b] >= 0 && starts.rows[b] <= n - layout.lengths[b],
             "row_starts",
             "begin rows that stay within x");
   }
   std::ptrdiff_t alive = layout.batch;
   for (std::ptrdiff_t t = 0; starts.steps != nullptr && t < layout.time; ++t) {
     while (layout.lengths[alive - 1] <= t) --alive;
-    require(starts.steps[t] >= 0 && starts.steps[t] + alive <= n,
+    require(starts.steps[t] >= 0 && starts.steps[t] <= n - alive,
             "step_starts",
             "begin steps that stay within x");
   }
@@ -125,8 +125,11 @@ void require_within(const Layout& layout, py::ssize_t n) {
 void require_times(const Layout& layout, py::ssize_t n) {
   const ops::Starts& starts = layout.starts;
   for (std::ptrdiff_t b = 0; b < layout.batch; ++b) {
-    const std::int64_t first = starts.times_of[b], end = first + layout.lengths[b];
-    require(first >= 0 && end <= n, "row_starts", "begin rows that stay within times");
+    const std::int64_t first = starts.times_of[b];
+    require(first >= 0 && first <= n - layout.lengths[b],
+            "row_starts",
+            "begin rows that stay within times");
+    const std::int64_t end = first + layout.lengths[b];
     std::int64_t before = -1;
     for (std::int64_t i = first; i < end; ++i) {
       require(starts.times[i] > before && starts.times[i] < layout.time, "times", "rise below T");
@@ -223,7 +226,7 @@ void require_numbers(const Layout& layout,
           "tokens",
           "have numbers, and rows have lengths");
   for (std::ptrdiff_t b = 0; b < layout.batch; ++b) {
-    require(starts[b] >= 0 && starts[b] + layout.lengths[b] <= n,
+    require(starts[b] >= 0 && starts[b] <= n - layout.lengths[b],
             "starts",
             "begin rows that stay within the numbers");
   }
