@@ -46,6 +46,12 @@ def frozen_dtype(dtype: npt.DTypeLike | None, layer: DType) -> DType:
     return found
 
 
+def require_no_cotangent(value: Any) -> None:
+    """Check that nothing is given as the gradient of outputs that there are none of."""
+    if value is not None:
+        raise ValueError("grad_output must be None where output is False")
+
+
 def frozen_about(path: Any, text: bytes, version: int, layers: Sequence[str]) -> dict[str, Any]:
     """Check what a file says about the encoder in it."""
     try:

@@ -12,10 +12,10 @@ from embedrnn._check import encoder as _check_encoder
 from embedrnn._check.tokens import Ids
 from embedrnn._docs import ENCODER, documented
 from embedrnn._quiet import quiet
-from embedrnn._sequences import Path, Positions, TokenGrads, Tokens
+from embedrnn._sequences import Path, TokenGrads, Tokens
 from embedrnn.coalesce import RowGrad
 from embedrnn.layers.embedding import Embedding
-from embedrnn.layers.encoding import Encoding
+from embedrnn.layers.encoding import Encoding, Listed
 from embedrnn.layers.frozen import FrozenEncoder
 from embedrnn.layers.layer import Array
 from embedrnn.layers.layout import PaddingFill
@@ -206,20 +206,20 @@ class Encoder(Encoding):
         layer, stack = self.recurrent, self.recurrent._stack
         layout, listed = wanted.layout(call, padding_fill), self._listed(call)
         tape = layer._tape(call.tokens.size, rng, has_input=False)
-        inputs = gather(self.embedding.weight, listed.rows).astype(layer.dtype, copy=False)
 
-        def run(sources: Sequence[Tokens]) -> Outputs:
+        def run(sources: Sequence[Tokens]) -> tuple[Outputs, Array]:
             keeps = wanted.steps or wanted.fused == "max"
-            return stack.run(
+            read = gather(sources[0].table, listed.rows)
+            outputs = stack.run(
                 tape.cells, sources, layout, state, tape, output=keeps, pool=wanted.fused
             )
+            return outputs, read.astype(layer.dtype, copy=False)
 
-        found = self._looked_up(call, run)
+        found, inputs = self._looked_up(call, run)
         winners = wanted.winners(call, found)
 
         def backward(grad_output: Any = None, grad_state: Any = None) -> EncoderGrads:
-            outer = layout if wanted.steps else layout._replace(steps=(layout.rows.batch,))
-            given = outer.cotangent(grad_output, stack.width, layer.dtype)
+            given = wanted.cotangent(layout, grad_output, stack)
             grad, of_last = wanted.back(
                 stack, call, winners, given, stack.state_cotangents(layout, grad_state)
             )
@@ -228,14 +228,17 @@ class Encoder(Encoding):
             sources = (source,) * stack.directions
             of_first = stack.back(tape, layout, grad, of_last, sources, parameters)
             _, of_state = layout.results(None, of_first)
-            return EncoderGrads(self._of_table(call, listed.rows, of_rows), of_state, parameters)
+            return EncoderGrads(self._of_table(listed, of_rows), of_state, parameters)
 
         return layout.outputs(wanted.outputs(stack, found), found.states), backward
 
-    def _of_table(self, call: Ids, rows: Positions, values: Array) -> RowGrad:
+    def _of_table(self, listed: Listed, values: Array) -> RowGrad:
         """Return the gradient of the table, without the row of padding."""
-        kept = slice(None) if self._padding_idx is None else rows != self._padding_idx
-        return self.embedding._finished(RowGrad(rows[kept], values[kept]), call.tokens)
+        rows, named = listed.rows, listed.rows[listed.numbers]
+        if self._padding_idx is not None:
+            kept = rows != self._padding_idx
+            rows, values, named = rows[kept], values[kept], named[named != self._padding_idx]
+        return self.embedding._finished(RowGrad(rows, values), named)
 
     def freeze(self, dtype: npt.DTypeLike | None = None) -> FrozenEncoder:
         """Return an encoder with the input products of all rows of the table made once.
@@ -279,7 +282,7 @@ class Encoder(Encoding):
         products = np.empty((n_rows, width), dtype)
         for first in range(0, n_rows, _ROWS):
             rows = np.arange(first, min(first + _ROWS, n_rows))
-            x = gather(self.embedding.weight, rows).astype(layer.dtype, copy=False)
+            x = self.embedding(rows).astype(layer.dtype, copy=False)  # their norms are bounded
             part = np.empty((rows.size, width), layer.dtype)
             cell.project(x, part)
             products[rows[0] : rows[-1] + 1] = part
