@@ -57,8 +57,10 @@ def frozen_about(path: Any, text: bytes, version: int, layers: Sequence[str]) ->
     try:
         about = json.loads(text)
         found = about["format"]
-        whole = about["layer"] in layers and {"options", "padding_idx", "strict"} <= about.keys()
-    except (ValueError, TypeError, KeyError):
+        padding, strict = about["padding_idx"], about["strict"]
+        whole = about["layer"] in layers and "options" in about and type(strict) is bool
+        whole &= padding is None or type(padding) is int
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise ValueError(f"{path} holds no frozen encoder") from None
     if found != version:
         raise ValueError(
@@ -71,13 +73,19 @@ def frozen_about(path: Any, text: bytes, version: int, layers: Sequence[str]) ->
 
 
 def frozen_products(
-    path: Any, products: Sequence[Array | None], width: int, layer: DType
+    path: Any, products: Sequence[Array | None], width: int, layer: DType, padding_idx: int | None
 ) -> list[Array]:
-    """Check the input products in a file, one array for each direction."""
+    """Check the input products in a file, one array for each direction, and the id of padding."""
     found = [part for part in products if part is not None]
     shapes = {part.shape for part in found}
     if len(found) < len(products) or len(shapes) != 1 or found[0].shape[1:] != (width,):
         raise ValueError(f"{path} must hold products of {width} numbers for each direction")
     for part in found:
         frozen_dtype(part.dtype, layer)
+        if not (part.dtype.isnative and part.flags.c_contiguous):
+            raise ValueError(f"{path} must hold products row after row, in native byte order")
+    if padding_idx is not None and not 0 <= padding_idx < len(found[0]):
+        raise ValueError(
+            f"{path} must have a padding_idx in [0, {len(found[0])}), got {padding_idx}"
+        )
     return found

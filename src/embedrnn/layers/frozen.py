@@ -180,7 +180,7 @@ class FrozenEncoder(Encoding):
         names = _PRODUCTS[: stack.directions]
         products = _check_encoder.frozen_products(
             path, [arrays.pop(name, None) for name in names], len(stack.cell.gates) * stack.hidden,
-            stack.dtype,
+            stack.dtype, about["padding_idx"],
         )  # fmt: skip
         parameters = _check.parameters(f"the encoder in {path}", shapes, options["dtype"], arrays)
         own = {name: np.array(array) for name, array in parameters.items()}
