@@ -234,7 +234,7 @@ class Encoder(Encoding):
 
     def _of_table(self, listed: Listed, values: Array) -> RowGrad:
         """Return the gradient of the table, without the row of padding."""
-        rows, named = listed.rows, listed.rows[listed.numbers]
+        rows, named = listed.rows.copy(), listed.rows[listed.numbers]
         if self._padding_idx is not None:
             kept = rows != self._padding_idx
             rows, values, named = rows[kept], values[kept], named[named != self._padding_idx]
