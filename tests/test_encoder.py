@@ -4,7 +4,9 @@ import copy
 import json
 import pickle
 import re
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -994,6 +996,30 @@ def test_copies(backend: str, tmp_path: Path, how: str, stored: str) -> None:
 def test_frozen_encoders_are_made_by_encoders() -> None:
     with pytest.raises(TypeError, match=r"^Encoder.freeze\(\) and FrozenEncoder.load\(\) make "):
         er.FrozenEncoder()
+
+
+# --- threads of the caller -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_threads_share_an_encoder(backend: str, frozen: bool) -> None:
+    encoder = make("lstm", 2, sizes=(50, 16, 20), max_norm=2.0)
+    model, name = encoder.freeze() if frozen else encoder, er.config()["backend"]
+    batches = [drawn(np.array([4, 9, 0, 2]), 50, seed) for seed in range(8)]
+    expected = [flat(copy.deepcopy(model)(batch.ids, batch.lengths)) for batch in batches]
+    start = threading.Barrier(8)
+
+    def work(k: int) -> None:
+        with er.use_backend(name):  # which is chosen for each thread
+            start.wait()
+            for _ in range(10):
+                found = flat(model(batches[k].ids, batches[k].lengths))
+                for actual, wanted in zip(found, expected[k], strict=True):
+                    assert_same_bits(actual, wanted)
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(work, k) for k in range(8)]:
+            done.result()
 
 
 # --- memory --------------------------------------------------------------------------------------
