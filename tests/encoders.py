@@ -39,6 +39,13 @@ each_stack = pytest.mark.parametrize(("num_layers", "bidirectional"), STACKS)
 each_table = pytest.mark.parametrize("table", TABLES)
 
 LENGTHS = np.array([3, 7, 0, 5, 1])
+# What threads share: the units of each step of a few rows, of which one is of a single step; rows,
+# each thread some of its own; and the products of distinct ids before them.
+SHARED: dict[str, tuple[tuple[int, int, int], np.ndarray]] = {
+    "units": ((200, 64, 160), np.array([50, 0, 37])),
+    "units_of_one_step": ((60, 512, 640), np.ones(5, int)),
+    "rows": ((200, 120, 160), np.random.default_rng(2).integers(0, 13, 40)),
+}
 N_IDS = 11
 
 
@@ -96,6 +103,12 @@ class Batch:
     def garbage(self) -> np.ndarray:
         """The ids with what is no id at all behind the rows."""
         return np.where(self.valid, self.ids, 10**6)
+
+
+def shared(work: str) -> tuple[tuple[int, int, int], Batch]:
+    """Return the sizes of an LSTM and a batch that more than two threads share."""
+    sizes, lengths = SHARED[work]
+    return sizes, drawn(lengths, sizes[0])
 
 
 def drawn(lengths: np.ndarray = LENGTHS, n_ids: int = N_IDS, seed: int = 0) -> Batch:

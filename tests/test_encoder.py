@@ -30,6 +30,7 @@ from encoders import (
     PADDED,
     PATHS,
     POOLS,
+    SHARED,
     STACKS,
     TABLES,
     THREADS,
@@ -44,6 +45,7 @@ from encoders import (
     make,
     of_parts,
     pooled,
+    shared,
     state_of,
 )
 
@@ -163,28 +165,24 @@ def test_lists_are_ragged_whether_they_are_equally_long_or_not(backend: str) -> 
     assert encoder([[3, 1], [4, 0]], mask=[[True, True], [True, False]])[0].shape == (2, 2, 9)
 
 
-@pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("path", [*PATHS, "frozen"])
-@pytest.mark.parametrize("rows", [2, 40])
+@pytest.mark.parametrize("work", SHARED)
 def test_threads_do_not_show(
-    native: str, threads: int, path: str, rows: int, monkeypatch: pytest.MonkeyPatch
+    native: str, path: str, work: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So wide that few rows are shared by all threads, and many are dealt to them.
-    encoder = make("lstm", 1, True, sizes=(500, 64, 70))
-    lengths = np.random.default_rng(2).integers(0, 13, rows)
-    batch = drawn(lengths, 500)
+    sizes, batch = shared(work)
+    encoder, pool = make("lstm", 1, True, sizes=sizes), "max" if path == "steps" else "mean"
     er.set_num_threads(1)
-    expected = of_parts(encoder, batch.ids, lengths)
-    vectors = {pool: encoder(batch.ids, lengths, pool=pool)[0] for pool in POOLS}
-    if path == "frozen":
-        encoder = encoder.freeze()
-    else:
-        force(monkeypatch, encoder, path)
-    er.set_num_threads(threads)
-    for actual, wanted in zip(flat(encoder(batch.ids, lengths)), expected, strict=True):
-        assert_same_bits(actual, wanted)
-    for pool in POOLS:
-        assert_same_bits(encoder(batch.ids, lengths, pool=pool)[0], vectors[pool])
+    expected = of_parts(encoder, batch.ids, batch.lengths)
+    vectors = encoder(batch.ids, batch.lengths, pool=pool)[0]
+    force(monkeypatch, encoder, path)
+    for threads in THREADS:
+        er.set_num_threads(threads)
+        model = encoder.freeze() if path == "frozen" else encoder
+        found = flat(model(batch.ids, batch.lengths))
+        for actual, wanted in zip(found, expected, strict=True):
+            assert_same_bits(actual, wanted)
+        assert_same_bits(model(batch.ids, batch.lengths, pool=pool)[0], vectors)
 
 
 def test_both_paths_pool_the_same_bits(native: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from encoders import (
     PADDED,
     PATHS,
     POOLS,
+    SHARED,
     STACKS,
     THREADS,
     Batch,
@@ -31,6 +32,7 @@ from encoders import (
     make,
     of_parts,
     pooled,
+    shared,
     state_of,
 )
 
@@ -477,19 +479,15 @@ def test_little_to_do(backend: str, ids: Any) -> None:
 # --- bits ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rows", [2, 40])
-@pytest.mark.parametrize("pool", [None, *POOLS])
-def test_threads_do_not_show(
-    native: str, rows: int, pool: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    encoder = make("lstm", 1, True, sizes=(90, 64, 70))
-    batch = drawn(np.random.default_rng(2).integers(0, 25, rows), 90)
-    found = []
+@pytest.mark.parametrize("work", SHARED)
+def test_threads_do_not_show(native: str, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, batch = shared(work)
+    encoder, found = make("lstm", sizes=sizes), []
     for threads in THREADS:
         er.set_num_threads(threads)
         for path in PATHS:
             force(monkeypatch, encoder, path)
-            result, backward = encoder.vjp(batch.ids, batch.lengths, pool=pool)
+            result, backward = encoder.vjp(batch.ids, batch.lengths)
             found.append((flat(result), backward(*cotangents(result))))
     for result, grads in found[1:]:
         assert_all_same(grads, found[0][1])
