@@ -951,16 +951,17 @@ def test_a_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
             er.FrozenEncoder.load(path)
 
 
-def test_what_numpy_wrote_is_read(backend: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stored", ["float32", "float64", "float16"])
+def test_what_numpy_wrote_is_read(backend: str, tmp_path: Path, stored: str) -> None:
     # Its arrays need not be aligned.
-    encoder, path, ids = make("gru"), tmp_path / "encoder.npz", [[3, 1, 4], [1]]
-    frozen = encoder.freeze()
+    encoder = make("gru", dtype="float64" if stored == "float64" else "float32")
+    frozen, path, ids = encoder.freeze(stored), tmp_path / "encoder.npz", [[3, 1, 4], [1]]
     frozen.save(path)
     arrays = {name: np.array(array) for name, array in _npz.load(path).items()}
     np.savez(path, **arrays)
-    for actual, wanted in zip(
-        flat(er.FrozenEncoder.load(path)(ids)), flat(frozen(ids)), strict=True
-    ):
+    loaded = er.FrozenEncoder.load(path)
+    assert loaded._products[0].ctypes.data % 64 != 0
+    for actual, wanted in zip(flat(loaded(ids)), flat(frozen(ids)), strict=True):
         assert_same_bits(actual, wanted)
 
 
