@@ -1,6 +1,7 @@
 """Rules of encoders, and of the files that frozen ones are kept in."""
 
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +45,12 @@ def frozen_dtype(dtype: npt.DTypeLike | None, layer: DType) -> DType:
     if found != layer and not (layer == FLOATS[0] and is_half(found)):
         raise TypeError(f"dtype must be {expected} where the layer is {layer}, got {found}")
     return found
+
+
+def require_path(value: Any) -> None:
+    """Check what names a file."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"path must be a str or an os.PathLike, got {type(value).__name__}")
 
 
 def require_no_cotangent(value: Any) -> None:

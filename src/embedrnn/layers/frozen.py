@@ -139,7 +139,10 @@ class FrozenEncoder(Encoding):
         ------
         OSError
             If the file cannot be written.
+        TypeError
+            If `path` is something else.
         """
+        _check_encoder.require_path(path)
         layer = self._layer
         about = {
             "format": _FORMAT,
@@ -172,6 +175,7 @@ class FrozenEncoder(Encoding):
         TypeError, ValueError
             If it is no such file, or one of another version.
         """
+        _check_encoder.require_path(path)
         arrays = _npz.load(path, (_ABOUT,))
         about = _check_encoder.frozen_about(path, bytes(arrays.pop(_ABOUT)), _FORMAT, tuple(_LAYERS))
         kind = _LAYERS[about["layer"]]

@@ -232,7 +232,7 @@ class Recurrent(Layer):
         padding_fill: PaddingFill,
     ) -> tuple[Array, Layout]:
         """Return the checked input, and how its rows are laid out."""
-        repeats = padding_fill != "zero" and _check.repeats_padding(padding_fill)
+        repeats = _check.repeats_padding(padding_fill)
         if type(x) is not np.ndarray or (x.ndim < 3 and (x.ndim < 2 or offsets is None)):
             if isinstance(x, Packed):
                 _check.absent_where("x is Packed", lengths, offsets, mask)
