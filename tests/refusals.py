@@ -272,7 +272,7 @@ PARTS = {
     "ids": "index|row",
     "ids_t": "index",
     "mask": "lengths",
-    "path": "cannot be mapped",
+    "path": "cannot be mapped|No such file",
     "rows": "index",
     "grads": "index|values",
     "indices": "index",
@@ -1142,6 +1142,10 @@ def encoder_rows() -> list[Row]:
         ("Encoder.freeze", {"dtype": "f2", "self": er.Encoder(
             er.Embedding(5, 3, dtype="f8"), er.GRU(3, 4, dtype="f8"))}, TypeError,
          "dtype must be float64 where the layer is float64, got float16"),
+        ("FrozenEncoder.load", {"path": 3}, TypeError,
+         "path must be a str or an os.PathLike, got int"),
+        ("FrozenEncoder.load", {"path": "/no/such/file"}, FileNotFoundError,
+         "[Errno 2] No such file or directory: '/no/such/file'"),
         ("FrozenEncoder.load", {"path": __file__}, ValueError,
          f"{__file__} cannot be mapped: it is no .npz file"),
     ]  # fmt: skip

@@ -855,6 +855,18 @@ def test_a_loaded_encoder_outlives_its_file(backend: str, tmp_path: Path) -> Non
         er.FrozenEncoder.load(path)
 
 
+def test_a_path_is_text(tmp_path: Path) -> None:
+    frozen = make("gru").freeze()
+    for path in (3, b"encoder.npz", None, ["encoder.npz"]):
+        words = f"^path must be a str or an os.PathLike, got {type(path).__name__}$"
+        for call in (frozen.save, er.FrozenEncoder.load):
+            with pytest.raises(TypeError, match=words):
+                call(path)
+    with pytest.raises(FileNotFoundError):
+        frozen.save(tmp_path / "folder" / "encoder.npz")
+    assert not list(tmp_path.iterdir())
+
+
 def about_with(**changes: Any) -> Callable[[dict[str, np.ndarray]], None]:
     """Return what changes the entry of a file that says what the encoder is."""
 

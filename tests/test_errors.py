@@ -321,7 +321,7 @@ def test_the_messages_name_the_arguments() -> None:
 # Results, which hold whatever they are constructed with.
 UNCHECKED = {"BagGrads", "EncoderGrads", "GRUGrads", "LSTMGrads", "LastRun", "RNNGrads",
              "RecurrentGrads", "RowGrad"}  # fmt: skip
-# What the operating system alone refuses, in its own words.
+# What would write files with the names that are tried.
 UNCHECKED |= {"FrozenEncoder.save"}
 
 
