@@ -74,7 +74,8 @@ ops::States<P> states_of(const ops::PackedCell<T>& cell,
   return views;
 }
 
-// How the steps of a call are laid out in arrays that have a row for each: embedrnn._sequences.Rows.
+// How the steps of a call are laid out in arrays that have a row for each:
+// embedrnn._sequences.Rows.
 struct Layout {
   std::ptrdiff_t batch, time;
   const std::int64_t* lengths;
@@ -142,7 +143,9 @@ void require_times(const Layout& layout, py::ssize_t n) {
 Layout layout_of(const py::tuple& rows, const py::array* steps) {
   require(rows.size() == 5, "rows", "be a tuple of five");
   const auto batch = rows[0].cast<py::ssize_t>();
-  Layout layout{.batch = batch, .time = 0, .lengths = numbers_of(rows, 1, "lengths", {batch}),
+  Layout layout{.batch = batch,
+                .time = 0,
+                .lengths = numbers_of(rows, 1, "lengths", {batch}),
                 .starts = {.rows = numbers_of(rows, 2, "row_starts", {batch})}};
   const std::int64_t* const lengths = layout.lengths;
   const std::int64_t longest =
@@ -152,16 +155,18 @@ Layout layout_of(const py::tuple& rows, const py::array* steps) {
   const py::ssize_t n_steps = size_of(rows, 3), n_times = size_of(rows, 4);
   layout.starts.steps = numbers_of(rows, 3, "step_starts", {n_steps});
   layout.starts.times = numbers_of(rows, 4, "times", {n_times});
-  if (layout.starts.times != nullptr)
-    std::swap(layout.starts.times_of, layout.starts.rows);
+  if (layout.starts.times != nullptr) std::swap(layout.starts.times_of, layout.starts.rows);
   ops::Starts& starts = layout.starts;
   require(starts.rows == nullptr || starts.steps == nullptr,
-          "row_starts", "be absent where there are step_starts");
+          "row_starts",
+          "be absent where there are step_starts");
   require(starts.times == nullptr || (starts.times_of != nullptr && starts.steps == nullptr),
-          "times", "come with row_starts alone");
+          "times",
+          "come with row_starts alone");
   const bool padded = starts.has_padding();
   require(lengths != nullptr || (padded && steps != nullptr && starts.times == nullptr),
-          "lengths", "be given, or x be padded");
+          "lengths",
+          "be given, or x be padded");
   layout.time = padded && steps != nullptr && steps->ndim() > 1 ? steps->shape(1) : longest;
   if (starts.steps != nullptr) {
     require(n_steps == layout.time, "step_starts", "be as many as the steps");
@@ -178,10 +183,8 @@ Layout layout_of(const py::tuple& rows, const py::array* steps) {
 
 // Sequences of so many features: (B, T, width), or (N, width) with the starts of rows or of steps.
 template <class P>
-ops::Sequences<P> sequences_of(py::array& array,
-                               const char* name,
-                               std::ptrdiff_t width,
-                               const Layout& layout) {
+ops::Sequences<P>
+sequences_of(py::array& array, const char* name, std::ptrdiff_t width, const Layout& layout) {
   const int axes = layout.starts.has_padding() ? 3 : 2;
   require(array.ndim() == axes, name, "have the axes that its layout calls for");
   require(array.shape(axes - 1) == width, name, "have the cell's width");
@@ -193,10 +196,8 @@ ops::Sequences<P> sequences_of(py::array& array,
 }
 
 // The rows of a call on what is laid out as `steps`. A truth value may be any byte but 0.
-ops::Batch batch_of(const py::array* steps,
-                    const Layout& layout,
-                    const OptionalArray& resets,
-                    bool reverse) {
+ops::Batch
+batch_of(const py::array* steps, const Layout& layout, const OptionalArray& resets, bool reverse) {
   ops::Batch batch{.rows = layout.batch,
                    .time = layout.time,
                    .lengths = layout.lengths,
@@ -252,7 +253,8 @@ auto reader_of(bool in_place) -> void (*)(const kernels::GatherBlock&) noexcept 
 
 // Tokens, embedrnn._sequences.Tokens, as rows of so many numbers of T.
 template <class T>
-ops::Tokens tokens_of(const py::tuple& tokens, const Layout& layout, const ops::PackedCell<T>& cell) {
+ops::Tokens
+tokens_of(const py::tuple& tokens, const Layout& layout, const ops::PackedCell<T>& cell) {
   require(tokens.size() == 6, "tokens", "be a tuple of six");
   const auto table = tokens[0].cast<py::array>();
   const auto storage = tokens[1].cast<py::str>();
@@ -271,16 +273,15 @@ ops::Tokens tokens_of(const py::tuple& tokens, const Layout& layout, const ops::
   require(table.ndim() == 2 && has_whole_rows(table), "table", "consist of whole rows");
   for (py::ssize_t i = 0; i < distinct; ++i)
     require(view.rows[i] >= 0 && view.rows[i] < table.shape(0), "rows", "be in the table");
-  const py::ssize_t width = view.path == ops::Path::kFrozen ? cell.cell().gates * cell.hidden()
-                                                            : cell.inputs();
+  const py::ssize_t width =
+      view.path == ops::Path::kFrozen ? cell.cell().gates * cell.hidden() : cell.inputs();
   in_storage(storage, table, [&]<class S>(S) {
-    constexpr bool kFits = std::is_same_v<S, T> || (std::is_same_v<T, float> &&
-                                                    !std::is_same_v<S, double>);
+    constexpr bool kFits =
+        std::is_same_v<S, T> || (std::is_same_v<T, float> && !std::is_same_v<S, double>);
     require(kFits, "table", "have numbers that those of the cell hold");
     const py::ssize_t header = std::is_same_v<S, Int8Row> ? kInt8RowHeader : 0;
     require(table.shape(1) == width + header, "table", "have the width that the cell calls for");
-    if constexpr (kFits)
-      view.read = reader_of<T, S>(is_aligned(table));
+    if constexpr (kFits) view.read = reader_of<T, S>(is_aligned(table));
     return true;
   });
   return view;
@@ -376,7 +377,8 @@ void forward(const PackedCell& cell,
     } else {
       args.x = sequences_of<const T>(*array, "x", packed.inputs(), layout);
     }
-    if (output) args.output = sequences_beside<T>(steps, *output, "output", packed.hidden(), layout);
+    if (output)
+      args.output = sequences_beside<T>(steps, *output, "output", packed.hidden(), layout);
     without_gil([&] {
       packed.forward(args);
       return true;
@@ -400,18 +402,19 @@ T* gradient(const py::tuple& grads,
 
 // The gradients of tokens, embedrnn._sequences.TokenGrads.
 template <class T>
-ops::TokenGrads<T> token_grads_of(const py::tuple& tokens, const Layout& layout, py::ssize_t width) {
+ops::TokenGrads<T>
+token_grads_of(const py::tuple& tokens, const Layout& layout, py::ssize_t width) {
   require(tokens.size() == 4, "grad_x", "be an array or a tuple of four");
   const py::ssize_t n = size_of(tokens, 0);
   auto inputs = tokens[2].cast<py::array>(), grad = tokens[3].cast<py::array>();
   require(inputs.ndim() == 2, "inputs", "have two axes");
   const py::ssize_t distinct = inputs.shape(0);
-  const ops::TokenGrads<T> grads{
-      .numbers = numbers_of(tokens, 0, "numbers", {n}),
-      .starts = numbers_of(tokens, 1, "starts", {layout.batch}),
-      .distinct = distinct,
-      .inputs = contiguous_data<const T>(inputs, "inputs", {distinct, width}),
-      .grad = contiguous_data<T>(grad, "grad", {distinct, width})};
+  const ops::TokenGrads<T> grads{.numbers = numbers_of(tokens, 0, "numbers", {n}),
+                                 .starts = numbers_of(tokens, 1, "starts", {layout.batch}),
+                                 .distinct = distinct,
+                                 .inputs =
+                                     contiguous_data<const T>(inputs, "inputs", {distinct, width}),
+                                 .grad = contiguous_data<T>(grad, "grad", {distinct, width})};
   require_numbers(layout, grads.numbers, n, grads.starts, distinct);
   return grads;
 }
@@ -454,14 +457,14 @@ void backward(const PackedCell& cell,
          std::span(args.grad_initial).first(static_cast<std::size_t>(packed.cell().states)))
       require(state.data != nullptr, "grad_initial", "have all states");
     if (has_tokens) {
-      args.tokens = token_grads_of<T>(
-          py::reinterpret_borrow<py::tuple>(grad_x), layout, packed.inputs());
+      args.tokens =
+          token_grads_of<T>(py::reinterpret_borrow<py::tuple>(grad_x), layout, packed.inputs());
     } else {
       args.grad_x = sequences_of<T>(*array, "grad_x", packed.inputs(), layout);
     }
     if (grad_output)
-      args.grad_output = sequences_beside<const T>(
-          steps, *grad_output, "grad_output", packed.hidden(), layout);
+      args.grad_output =
+          sequences_beside<const T>(steps, *grad_output, "grad_output", packed.hidden(), layout);
     without_gil([&] {
       packed.backward(args);
       return true;

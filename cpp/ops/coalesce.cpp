@@ -135,9 +135,8 @@ Grouped with_keys(const IndexView& indices, std::ptrdiff_t n_rows, const Write& 
 }  // namespace
 
 Grouped group_rows(const GroupArgs& args) {
-  return with_keys(args.indices, args.n_rows, [&](const auto* keys) {
-    return write_groups(keys, args);
-  });
+  return with_keys(
+      args.indices, args.n_rows, [&](const auto* keys) { return write_groups(keys, args); });
 }
 
 Grouped number_rows(const IndexView& indices,

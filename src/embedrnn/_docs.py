@@ -258,4 +258,3 @@ padding_fill : {"zero", "repeat"}
 states : ndarray, or a tuple of two, shaped as `state`
     After each row's last step.
 """)
-

@@ -18,9 +18,9 @@ namespace embedrnn::ops {
 // - Padded with holes: of those steps of a row that are valid, the one numbered t is at times[t of
 //   this row], behind those of the rows before.
 struct Starts {
-  const std::int64_t* rows = nullptr;   // (B); null: r
-  const std::int64_t* steps = nullptr;  // (T); null: t
-  const std::int64_t* times = nullptr;  // (N), rising in each row; null: t
+  const std::int64_t* rows = nullptr;      // (B); null: r
+  const std::int64_t* steps = nullptr;     // (T); null: t
+  const std::int64_t* times = nullptr;     // (N), rising in each row; null: t
   const std::int64_t* times_of = nullptr;  // (B): where those of each row begin
 
   bool has_padding() const { return rows == nullptr && steps == nullptr; }
@@ -56,8 +56,8 @@ enum class Path : std::uint8_t {
 };
 struct Tokens {
   const char* table = nullptr;
-  std::ptrdiff_t row_stride = 0;        // in bytes
-  const std::int64_t* rows = nullptr;   // (distinct): where in the table they are
+  std::ptrdiff_t row_stride = 0;       // in bytes
+  const std::int64_t* rows = nullptr;  // (distinct): where in the table they are
   std::ptrdiff_t distinct = 0;
   const std::int64_t* numbers = nullptr;  // (N)
   const std::int64_t* starts = nullptr;   // (B)
@@ -102,7 +102,7 @@ struct RunArgs {
   // Of width H, apart from every input; zero at padded steps. No data: only the states are wanted,
   // which may overlap what is read, but not each other.
   Sequences<T> output;
-  States<T> last;     // at each row's last step; the initial ones where the length is 0
+  States<T> last;  // at each row's last step; the initial ones where the length is 0
   Pool<T> pool = {};
   T* tape = nullptr;  // what backward needs, as tape.h lays it out; null: nothing is kept
 };

@@ -48,8 +48,7 @@ class Group {
         const GroupRows& group_rows,
         std::ptrdiff_t group_threads)
       : args(run_args), cell(packed), source(products_from), tape(kept), rows(group_rows),
-        threads(group_threads),
-        width(cell.packing().width()), state(cell.packing().state()),
+        threads(group_threads), width(cell.packing().width()), state(cell.packing().state()),
         pairs(std::max(rows.size(), pairs_in_cache())) {}
 
   // What each thread has for itself.
@@ -186,7 +185,7 @@ class Group {
 
   T* h_[2] = {nullptr, nullptr};  // (rows, state)
   Account account_;
-  Own* owns_ = nullptr;           // (threads)
+  Own* owns_ = nullptr;  // (threads)
 };
 
 }  // namespace embedrnn::ops

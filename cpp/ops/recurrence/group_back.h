@@ -41,7 +41,8 @@ struct GateTile {
   T* gates = nullptr;             // (pairs, stride)
   const T** gate_rows = nullptr;  // (pairs): these rows
   T** x_rows = nullptr;           // (pairs): where the gradient of the input goes
-  std::int64_t* tokens = nullptr;  // (pairs): or which of the distinct tokens it was, last pair first
+  std::int64_t* tokens =
+      nullptr;  // (pairs): or which of the distinct tokens it was, last pair first
 };
 
 // The distinct tokens of a walk: the gradients of their input products, summed over the steps of
@@ -92,7 +93,8 @@ class GroupBack {
             const GroupRows& group_rows,
             std::ptrdiff_t group_threads)
       : args(back_args), cell(packed), weights(back_weights), starts(pair_starts), rows(group_rows),
-        tape(cell, args.tokens.numbers == nullptr), state(cell.packing().state()), threads(group_threads) {}
+        tape(cell, args.tokens.numbers == nullptr), state(cell.packing().state()),
+        threads(group_threads) {}
 
   // What each thread has for itself, (rows) each.
   struct Own {

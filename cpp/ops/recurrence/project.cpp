@@ -25,8 +25,7 @@ void PackedCell<T>::project(const MatrixView<const T>& x, T* out) const {
     const std::ptrdiff_t n = std::min(kDistinctRows, x.rows - first);
     const T* rows[kDistinctRows];
     for (std::ptrdiff_t i = 0; i < n; ++i) rows[i] = x.data + (first + i) * x.row_stride;
-    T* const products =
-        reinterpret_cast<T*>(scratch.data()) + first * width;
+    T* const products = reinterpret_cast<T*>(scratch.data()) + first * width;
     multiply(rows, n, packing_.units(0, 1), products);
     for (std::ptrdiff_t i = 0; i < n; ++i)
       unpack_products(packing_, products + i * width, out + (first + i) * outputs);

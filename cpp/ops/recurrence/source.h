@@ -30,9 +30,7 @@ class Source {
     return is_frozen() ? cell_.cell().gates * cell_.hidden() : cell_.inputs();
   }
   // Whether that is copied before, to have its numbers side by side.
-  bool copies() const {
-    return has_tokens() ? tokens_.read != nullptr : x_.col_stride != 1;
-  }
+  bool copies() const { return has_tokens() ? tokens_.read != nullptr : x_.col_stride != 1; }
   // What the product of a step is made of; `copy` has room for it.
   const T* row(const Row& row, std::ptrdiff_t step, T* copy) const {
     const std::ptrdiff_t time = row.time(batch_, step);

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn._backend import current
-from embedrnn._sequences import Rows
 from embedrnn._check.array_like import Array, as_array, own_copy
 from embedrnn._check.arrays import require_shape
+from embedrnn._sequences import Rows
 
 Offsets = npt.NDArray[np.int64]
 

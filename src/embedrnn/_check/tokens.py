@@ -109,7 +109,8 @@ def _padded(
         absent_where("there is a mask", lengths)
         valid = mask_of(mask, (batch, time))
         rows = rows_of_mask(valid)
-        assert rows.row_starts is not None and rows.times is not None
+        assert rows.row_starts is not None
+        assert rows.times is not None
         bounds = np.append(rows.row_starts, rows.times.size)
         return Ids(tokens[valid], bounds, rows, (batch, time))
     if lengths is not None:
@@ -183,4 +184,3 @@ def _require_axes(tokens: Indices, axes: int) -> None:
     if tokens.ndim != axes:
         shape = "(N,) where there are offsets" if axes == 1 else "(B, T)"
         raise ValueError(f"ids must have shape {shape}, got {tokens.shape}")
-

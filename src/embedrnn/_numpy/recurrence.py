@@ -1,7 +1,6 @@
 """The packed cell and its walks over time, which every kind of cell shares."""
 
 from collections.abc import Iterator
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -185,7 +184,7 @@ class _Pooled:
         """Add the outputs of a step of the rows that are alive in it."""
         before = self._vectors[alive]
         if self._pool.mode == "max":
-            self._vectors[alive] = np.where((h > before) | (h != h), h, before)
+            self._vectors[alive] = np.where((h > before) | np.isnan(h), h, before)
         else:
             self._vectors[alive] = before + h
         self._steps[alive] += 1

@@ -137,7 +137,9 @@ class Encoder(Encoding):
 
         def look(weight: Any) -> Any:
             stored = weight.rows if isinstance(weight, QuantizedRows) else weight
-            tokens = self._tokens(ids, listed, stored, _check_encoder.storage_of_table(weight), path)
+            tokens = self._tokens(
+                ids, listed, stored, _check_encoder.storage_of_table(weight), path
+            )
             return run((tokens,) * self.recurrent._stack.directions)
 
         return self.embedding._looked_up(listed.rows, look)
@@ -271,7 +273,9 @@ class Encoder(Encoding):
         """
         layer = self.recurrent
         stored = _check_encoder.frozen_dtype(dtype, layer.dtype)
-        products = [self._products(cell, stored) for cell in layer._cells()[: layer._stack.directions]]
+        products = [
+            self._products(cell, stored) for cell in layer._cells()[: layer._stack.directions]
+        ]
         return FrozenEncoder._of(layer, products, self._padding_idx, strict=self._strict)
 
     @quiet

@@ -122,9 +122,7 @@ class FrozenEncoder(Encoding):
     def _looked_up(self, ids: Ids, run: Callable[[Sequence[Tokens]], Any]) -> Any:
         listed = self._listed(ids)
         storage = _check_encoder.storage_of_table(self._products[0])
-        return run(
-            [self._tokens(ids, listed, part, storage, "frozen") for part in self._products]
-        )
+        return run([self._tokens(ids, listed, part, storage, "frozen") for part in self._products])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a file in the format of `numpy.savez`, which `load` maps into memory.
@@ -177,7 +175,9 @@ class FrozenEncoder(Encoding):
         """
         _check_encoder.require_path(path)
         arrays = _npz.load(path, (_ABOUT,))
-        about = _check_encoder.frozen_about(path, bytes(arrays.pop(_ABOUT)), _FORMAT, tuple(_LAYERS))
+        about = _check_encoder.frozen_about(
+            path, bytes(arrays.pop(_ABOUT)), _FORMAT, tuple(_LAYERS)
+        )
         kind = _LAYERS[about["layer"]]
         options = kind._checked(**about["options"])
         stack, shapes = kind._stack_of(options), kind._shapes(options)

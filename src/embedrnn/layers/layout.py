@@ -20,9 +20,10 @@ PaddingFill = Literal["zero", "repeat"]
 class Layout(NamedTuple):
     """How the rows of a call are laid out, and in what form they came.
 
-    `steps` are the axes of arrays that have a row for each step, (B, T) or (N,). `order` sorts states as rows are sorted. `fields` are those of what came as `Packed`, but for
-    its data. One sequence that came `alone` has no batch axis. Padded outputs are 0, or `repeats`
-    says that they are those of the last valid step before, if there is one.
+    `steps` are the axes of arrays that have a row for each step, (B, T) or (N,). `order` sorts
+    states as rows are sorted. `fields` are those of what came as `Packed`, but for its data. One
+    sequence that came `alone` has no batch axis. Padded outputs are 0, or `repeats` says that they
+    are those of the last valid step before, if there is one.
     """
 
     rows: Rows

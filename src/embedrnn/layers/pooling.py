@@ -25,6 +25,7 @@ class Wanted(NamedTuple):
 
     @classmethod
     def checked(cls, output: Any, pool: Any) -> "Wanted":
+        """Check the options that say so."""
         if pool is not None:
             _check.choice("pool", pool, ("mean", "max", "last"))
         return cls(_check.flag("output", output), pool)
@@ -64,7 +65,8 @@ class Wanted(NamedTuple):
         """Return the step of each row that every unit of its greatest outputs came from."""
         if self.fused != "max":
             return None
-        assert found.steps is not None and found.pooled is not None
+        assert found.steps is not None
+        assert found.pooled is not None
         winners = np.empty(found.pooled.shape, np.int64)
         storage = _check.storage_of(found.steps.dtype)
         assert storage is not None

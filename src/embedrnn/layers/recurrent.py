@@ -127,8 +127,9 @@ class Recurrent(Layer):
         Returns
         -------
         output : ndarray, shape (B, T, directions * H) or (N, directions * H), or Packed
-            The last layer's state after each step, 0 at padded steps unless they repeat; both directions side by side,
-            each in time order. Laid out as `x` is: (T, directions * H) of one sequence.
+            The last layer's state after each step, 0 at padded steps unless they repeat; both
+            directions side by side, each in time order. Laid out as `x` is: (T, directions * H) of
+            one sequence.
         state : ndarray, or a tuple of two, shaped as `state`
             After each row's last step.
 
