@@ -343,7 +343,7 @@ ops::Pool<T> pool_of(const py::object& pool, py::ssize_t batch, py::ssize_t hidd
   require(has_whole_rows(array), "pool", "consist of whole rows");
   return {.data = data<T>(array, "pool"),
           .row_stride = stride<T>(array, 0),
-          .is_max = is_word(fields[0], "max")};
+          .is_max = is_word(fields[0].cast<py::str>(), "max")};
 }
 
 void forward(const PackedCell& cell,
