@@ -1,7 +1,6 @@
 // The packed cell, which is one class for every cell and both dtypes.
 #include <memory>
 #include <numeric>
-#include <span>
 #include <variant>
 
 #include "bindings/arrays.h"
@@ -71,6 +70,19 @@ ops::States<P> states_of(const ops::PackedCell<T>& cell,
                 row_stride,
                 col_stride};
   }
+  return views;
+}
+
+// The same of states that are filled: all of them must be there.
+template <class T>
+ops::States<T> filled_states_of(const ops::PackedCell<T>& cell,
+                                const py::tuple& states,
+                                py::ssize_t at,
+                                py::ssize_t rows,
+                                const char* name) {
+  const ops::States<T> views = states_of<T, T>(cell, states, at, rows, name);
+  for (std::size_t i = 0; i < states.size(); ++i)
+    require(views[i].data != nullptr, name, "have all states");
   return views;
 }
 
@@ -369,7 +381,7 @@ void forward(const PackedCell& cell,
         .tokens = {},
         .initial = states_of<T, const T>(packed, initial, at, layout.batch, "initial"),
         .output = {},
-        .last = states_of<T, T>(packed, last, at, layout.batch, "last"),
+        .last = filled_states_of<T>(packed, last, at, layout.batch, "last"),
         .pool = pool_of<T>(pool, layout.batch, packed.hidden()),
         .tape = tape ? tape_data<T>(*tape, layout, packed.record(!has_tokens)) : nullptr};
     if (has_tokens) {
@@ -445,7 +457,7 @@ void backward(const PackedCell& cell,
         .grad_last = states_of<T, const T>(packed, grad_last, at, layout.batch, "grad_last"),
         .grad_x = {},
         .tokens = {},
-        .grad_initial = states_of<T, T>(packed, grad_initial, at, layout.batch, "grad_initial"),
+        .grad_initial = filled_states_of<T>(packed, grad_initial, at, layout.batch, "grad_initial"),
         .grad_weight_ih = gradient<T>(grads, 0, "grad_weight_ih", {weight_rows, packed.inputs()}),
         .grad_weight_hh = gradient<T>(grads, 1, "grad_weight_hh", {weight_rows, packed.hidden()}),
         .grad_bias_ih = gradient<T>(grads, 2, "grad_bias_ih", {weight_rows}),
@@ -453,9 +465,6 @@ void backward(const PackedCell& cell,
     require(args.grad_weight_ih != nullptr && args.grad_weight_hh != nullptr,
             "grads",
             "have those of the weights");
-    for (const auto& state :
-         std::span(args.grad_initial).first(static_cast<std::size_t>(packed.cell().states)))
-      require(state.data != nullptr, "grad_initial", "have all states");
     if (has_tokens) {
       args.tokens =
           token_grads_of<T>(py::reinterpret_borrow<py::tuple>(grad_x), layout, packed.inputs());
@@ -489,7 +498,8 @@ void step(PackedCell& cell,
                                .tokens = {},
                                .initial = states_of<T, const T>(packed, states, at, rows, "states"),
                                .output = {},
-                               .last = states_of<T, T>(packed, new_states, at, rows, "new_states")};
+                               .last =
+                                   filled_states_of<T>(packed, new_states, at, rows, "new_states")};
     without_gil([&] {
       packed.step(args);
       return true;
