@@ -971,8 +971,8 @@ def test_what_numpy_wrote_is_read(backend: str, tmp_path: Path, stored: str) -> 
     frozen.save(path)
     arrays = {name: np.array(array) for name, array in _npz.load(path).items()}
     np.savez(path, **arrays)
+    assert any(array.ctypes.data % 64 for array in _npz.load(path).values())
     loaded = er.FrozenEncoder.load(path)
-    assert loaded._products[0].ctypes.data % 64 != 0
     for actual, wanted in zip(flat(loaded(ids)), flat(frozen(ids)), strict=True):
         assert_same_bits(actual, wanted)
 

@@ -248,12 +248,12 @@ void require_numbers(const Layout& layout,
   require(n == 0 || most < static_cast<std::uint64_t>(distinct), "numbers", "be below the rows");
 }
 
-// How rows of S come as numbers of T, and whether they can be.
+// How rows of S come as numbers of T; null if they can be read where they are.
 template <class T, class S>
-auto reader_of(bool in_place) -> void (*)(const kernels::GatherBlock&) noexcept {
+auto reader_of() -> void (*)(const kernels::GatherBlock&) noexcept {
   const kernels::RowKernels& rows = runtime::registry().rows;
   if constexpr (std::is_same_v<T, S>) {
-    return in_place ? nullptr : rows.gather;
+    return nullptr;
   } else if constexpr (std::is_same_v<S, Float16>) {
     return rows.gather_f16;
   } else if constexpr (std::is_same_v<S, BFloat16>) {
@@ -283,6 +283,7 @@ tokens_of(const py::tuple& tokens, const Layout& layout, const ops::PackedCell<T
                                                      : ops::Path::kSteps};
   require_numbers(layout, view.numbers, n, view.starts, distinct);
   require(table.ndim() == 2 && has_whole_rows(table), "table", "consist of whole rows");
+  require(is_aligned(table), "table", "be aligned");
   for (py::ssize_t i = 0; i < distinct; ++i)
     require(view.rows[i] >= 0 && view.rows[i] < table.shape(0), "rows", "be in the table");
   const py::ssize_t width =
@@ -293,7 +294,7 @@ tokens_of(const py::tuple& tokens, const Layout& layout, const ops::PackedCell<T
     require(kFits, "table", "have numbers that those of the cell hold");
     const py::ssize_t header = std::is_same_v<S, Int8Row> ? kInt8RowHeader : 0;
     require(table.shape(1) == width + header, "table", "have the width that the cell calls for");
-    if constexpr (kFits) view.read = reader_of<T, S>(is_aligned(table));
+    if constexpr (kFits) view.read = reader_of<T, S>();
     return true;
   });
   return view;

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn._check.array_like import Array
-from embedrnn._check.arrays import FLOATS, is_half, native, storage_of, sum_dtype
+from embedrnn._check.arrays import FLOATS, as_behaved, is_half, native, storage_of, sum_dtype
 from embedrnn._check.options import dtype_of
 from embedrnn._check.table import INT8
 from embedrnn._storage import Storage
@@ -82,7 +82,10 @@ def frozen_about(path: Any, text: bytes, version: int, layers: Sequence[str]) ->
 def frozen_products(
     path: Any, products: Sequence[Array | None], width: int, layer: DType, padding_idx: int | None
 ) -> list[Array]:
-    """Check the input products in a file, one array for each direction, and the id of padding."""
+    """Check the input products in a file, one array for each direction, and the id of padding.
+
+    They stay mapped if they are aligned, as those are that `save` wrote.
+    """
     found = [part for part in products if part is not None]
     shapes = {part.shape for part in found}
     if len(found) < len(products) or len(shapes) != 1 or found[0].shape[1:] != (width,):
@@ -95,4 +98,4 @@ def frozen_products(
         raise ValueError(
             f"{path} must have a padding_idx in [0, {len(found[0])}), got {padding_idx}"
         )
-    return found
+    return [as_behaved(part) for part in found]
