@@ -64,8 +64,9 @@ struct TokenTile {
   }
 
   void start() const {
-    std::fill_n(tile.gates, tile.pairs * tile.stride, T{0});
     for (std::ptrdiff_t i = 0; i < tile.pairs; ++i) {
+      if (i % kInputPairs == 0) runtime::checkpoint();
+      std::fill_n(tile.row(i), tile.stride, T{0});
       tile.gate_rows[i] = tile.row(i);
       tile.x_rows[i] = grads.grad + i * cell_inputs;
       T* const input = inputs + i * input_stride;
