@@ -622,6 +622,38 @@ def resets_rows(call: str) -> list[Row]:
     ]  # fmt: skip
 
 
+def mask_rows(call: str) -> list[Row]:
+    """Padding anywhere, and what stands in its place, which the recurrent layers check alike."""
+    every = zeros(3, 7, dtype=bool)
+    absent: Arguments = {"lengths": None, "resets": None}
+    good: Arguments = {"mask": every} | absent
+    ragged: Arguments = {"mask": zeros(1, 5, dtype=bool), "x": zeros(5, 2)} | absent
+    return [
+        (call, {"lengths": [7, 0, 3], "mask": every, "resets": None}, ValueError,
+         "lengths must be None where there is a mask"),
+        (call, ragged | {"offsets": [0, 5]}, ValueError,
+         "mask must be None where there are offsets"),
+        (call, ragged | {"x": PACKED}, ValueError, "mask must be None where x is Packed"),
+        (call, good | {"x": [zeros(7, 2)] * 3}, ValueError,
+         "mask must be None where x is a list of sequences"),
+        (call, good | {"resets": every}, ValueError, "mask must be None where there are resets"),
+        *((call, good | {"mask": zeros(*shape, dtype=bool)}, ValueError,
+           f"mask must have shape (3, 7), got {shape}")
+          for shape in ((3, 6), (7, 3), (3,), (3, 7, 1), (0, 7), ())),
+        *((call, good | {"mask": zeros(3, 7, dtype=dtype)}, TypeError,
+           f"mask must be bool, got {dtype}") for dtype in ("int64", "uint8", "float32", "object")),
+        (call, good | {"mask": [[True] * 7] * 2 + [[True]]}, ValueError,
+         "mask must be one array, got sequences of unequal length"),
+        (call, good | {"mask": masked(every)}, TypeError, "mask must be an array without a mask"),
+        (call, {"x": zeros(7, 2)} | good, ValueError, "x must have shape (B, T, 2), got (7, 2)"),
+        *((call, {"padding_fill": word}, ValueError,
+           f"padding_fill must be 'zero' or 'repeat', got {word!r}")
+          for word in ("last", "Zero", b"repeat", None, True, ["repeat"])),
+        (call, {"padding_fill": np.array(["zero", "repeat"])}, ValueError,
+         "padding_fill must be 'zero' or 'repeat', got an array of shape (2,)"),
+    ]  # fmt: skip
+
+
 def cotangent_rows(call: str, outer: tuple[int, ...], inner: tuple[int, ...]) -> list[Row]:
     """Gradients of what a recurrent function or layer gave, of these shapes."""
     few, f8 = zeros(*inner[:-1], 3), zeros(*inner, dtype="f8")
@@ -777,6 +809,7 @@ def recurrent_call_rows(call: str) -> list[Row]:
     return [
         *offsets_rows(call),
         *resets_rows(call),
+        *mask_rows(call),
         *state_rows(call),
         (call, {"resets": zeros(3, 7, dtype=bool)} | two_directions, ValueError,
          "resets must be None where there are two directions"),
@@ -784,7 +817,6 @@ def recurrent_call_rows(call: str) -> list[Row]:
          "resets must have shape (5,), got (4,)"),
         (call, {"resets": zeros(7, 1, dtype=bool), "x": zeros(7, 2), "lengths": None}, ValueError,
          "resets must have shape (7,), got (7, 1)"),
-        *mask_rows(call),
         (call, {"x": zeros(7, 2)}, ValueError, "x must have shape (B, T, 2), got (7, 2)"),
         (call, {"x": zeros(2)}, ValueError, "x must have shape (B, T, 2), got (2,)"),
         (call, {"x": zeros(7, 3), "lengths": None}, ValueError,
@@ -798,27 +830,6 @@ def recurrent_call_rows(call: str) -> list[Row]:
          "lengths must be None where x is Packed"),
         (call, {"offsets": [0, 2, 4, 5], "x": PACKED, "lengths": None}, ValueError,
          "offsets must be None where x is Packed"),
-    ]  # fmt: skip
-
-
-def mask_rows(call: str) -> list[Row]:
-    """Padding that may stand anywhere, which only layers take."""
-    valid, alone = zeros(3, 7, dtype=bool), {"lengths": None, "resets": None}
-    return [
-        (call, {"mask": valid, "resets": None}, ValueError,
-         "lengths must be None where there is a mask"),
-        (call, {"mask": valid, "resets": valid, "lengths": None}, ValueError,
-         "mask must be None where there are resets"),
-        (call, {"mask": valid, "x": PACKED} | alone, ValueError,
-         "mask must be None where x is Packed"),
-        (call, {"mask": valid, "x": zeros(5, 2), "offsets": [0, 2, 2, 5]} | alone, ValueError,
-         "mask must be None where there are offsets"),
-        (call, {"mask": valid[:, :6]} | alone, ValueError,
-         "mask must have shape (3, 7), got (3, 6)"),
-        (call, {"mask": zeros(3, 7)} | alone, TypeError, "mask must be bool, got float32"),
-        (call, {"mask": zeros(3, 7, dtype="u1")} | alone, TypeError, "mask must be bool, got uin"),
-        (call, {"padding_fill": "last"}, ValueError,
-         "padding_fill must be 'zero' or 'repeat', got 'last'"),
     ]  # fmt: skip
 
 
