@@ -9,9 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn._check.array_like import Array
-from embedrnn._check.arrays import FLOATS, as_behaved, is_half, native, storage_of, sum_dtype
+from embedrnn._check.arrays import (
+    FLOATS,
+    INT8,
+    as_behaved,
+    is_half,
+    native,
+    storage_of,
+    sum_dtype,
+)
 from embedrnn._check.options import dtype_of
-from embedrnn._check.table import INT8
 from embedrnn._storage import Storage
 
 DType = np.dtype[Any]

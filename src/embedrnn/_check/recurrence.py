@@ -16,8 +16,9 @@ from embedrnn._check.arrays import (
     require_output,
     require_shape,
 )
-from embedrnn._check.ragged import Rows, resets_of, rows_of
+from embedrnn._check.ragged import resets_of, rows_of
 from embedrnn._check.sequences import sequences
+from embedrnn._sequences import Rows
 
 DType = np.dtype[Any]
 

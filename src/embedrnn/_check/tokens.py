@@ -129,7 +129,7 @@ def _padded(
 def _without_padding(tokens: Indices, padding_idx: int, n_rows: int | None) -> Offsets:
     """Return how many ids of each row stand before its padding, where there are no others."""
     valid = ~_is_padding(tokens, padding_idx, n_rows)
-    counts = valid.sum(axis=1)
+    counts: Offsets = valid.sum(axis=1)
     time = tokens.shape[1]
     ends = np.where(counts > 0, time - valid[:, ::-1].argmax(axis=1), 0) if time else counts
     wrong = ends != counts

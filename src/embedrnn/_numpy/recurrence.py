@@ -207,7 +207,7 @@ def _time(x: Array | Tokens | TokenGrads, other: Array | None, rows: Rows) -> in
         return int(rows.lengths.max(initial=0))
     array = x if isinstance(x, np.ndarray) else other
     assert array is not None
-    return array.shape[1]
+    return int(array.shape[1])
 
 
 def _walk(

@@ -4,6 +4,7 @@ import numpy as np
 import scipy.sparse
 
 from embedrnn._check import adapters as _check
+from embedrnn._check import instance
 from embedrnn.coalesce import RowGrad, coalesce
 
 __all__ = ["from_scipy", "to_scipy"]
@@ -45,7 +46,7 @@ def to_scipy(grad: RowGrad, num_embeddings: int) -> scipy.sparse.bsr_array:
            [6., 8.],
            [0., 0.]])
     """
-    _check.instance("grad", grad, "a RowGrad", RowGrad)
+    instance("grad", grad, "a RowGrad", RowGrad)
     rows, values, n_rows = _check.matrix_rows(grad, num_embeddings)
     # Row r has those of the blocks that stand from starts[r] to starts[r + 1]: one or none.
     starts = np.searchsorted(rows, np.arange(n_rows + 1))
@@ -82,7 +83,7 @@ def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> RowGrad:
     RowGrad(indices=array([1]), values=array([[0., 2.]]))
     """
     kinds = (scipy.sparse.sparray, scipy.sparse.spmatrix)
-    _check.instance("matrix", matrix, "a sparse array of SciPy", *kinds)
+    instance("matrix", matrix, "a sparse array of SciPy", *kinds)
     n_rows, width = _check.sparse_shape("matrix", matrix.shape)
     blocks = matrix.tobsr(blocksize=(1, width))
     rows = np.repeat(np.arange(n_rows), np.diff(blocks.indptr))

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from embedrnn._check import adapters as _check
-from embedrnn._check import as_array
+from embedrnn._check import as_array, instance
 from embedrnn.coalesce import RowGrad, coalesce
 
 __all__ = ["from_torch", "to_torch"]
@@ -46,7 +46,7 @@ def to_torch(grad: RowGrad, num_embeddings: int) -> torch.Tensor:
     >>> to_torch(er.coalesce([2, 0, 2], [[1.0], [3.0], [5.0]]), 4).to_dense().ravel()
     tensor([3., 0., 6., 0.], dtype=torch.float64)
     """
-    _check.instance("grad", grad, "a RowGrad", RowGrad)
+    instance("grad", grad, "a RowGrad", RowGrad)
     rows, values, n_rows = _check.table_rows(grad, num_embeddings)
     return torch.sparse_coo_tensor(
         _tensor(rows)[None],
@@ -88,7 +88,7 @@ def from_torch(tensor: torch.Tensor) -> RowGrad:
     RowGrad(indices=array([0, 2]), values=array([[1., 1.],
            [2., 2.]], dtype=float32))
     """
-    _check.instance("tensor", tensor, "a torch.Tensor", torch.Tensor)
+    instance("tensor", tensor, "a torch.Tensor", torch.Tensor)
     _check.sparse_tensor("tensor", tensor.layout, torch.sparse_coo, tensor.sparse_dim())
     plain = tensor.detach()
     rows = as_array("tensor", plain._indices()[0])

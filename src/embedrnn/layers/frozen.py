@@ -49,6 +49,11 @@ class FrozenEncoder(Encoding):
     True
     """
 
+    _recurrent: Recurrent
+    _products: tuple[Array, ...]
+    _padding: int | None
+    _refuses_negative: bool
+
     def __init__(self) -> None:
         raise TypeError("Encoder.freeze() and FrozenEncoder.load() make frozen encoders")
 

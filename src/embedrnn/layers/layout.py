@@ -79,6 +79,7 @@ class Layout(NamedTuple):
         batch, time = self.steps
         valid = np.zeros(self.steps, bool)
         if self.rows.times is not None:
+            assert self.rows.lengths is not None
             valid[np.repeat(np.arange(batch), self.rows.lengths), self.rows.times] = True
         elif self.rows.lengths is not None:
             valid = np.arange(time) < self.rows.lengths[:, None]
