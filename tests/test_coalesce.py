@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import embedrnn as er
 from cases import HALVES, INT_DTYPES, LAYOUTS, ROW_CASES, RowCase, assert_same_bits, values
+from embedrnn import _backend
 
 rows_case = pytest.mark.parametrize("case", ROW_CASES, ids=str)
 
@@ -218,3 +219,44 @@ def test_norm() -> None:
     assert er.RowGrad(np.array([0]), np.array([[-np.inf, 1]])).norm() == np.inf
     grad = some_grad(0, "f4", (2, 3))
     assert grad.norm() == pytest.approx(np.linalg.norm(grad.to_dense(9).astype("f8")), rel=1e-12)
+
+
+# --- the distinct rows by number -----------------------------------------------------------------
+
+
+def numbered(indices: np.ndarray, n_rows: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return the first bad position or -1, the distinct rows, and the number of each index's."""
+    rows, numbers = np.full((2, indices.size), -7, np.int64)
+    bad, count = _backend.current().number_rows(indices, n_rows, rows, numbers)
+    return bad, rows[:count], numbers
+
+
+@rows_case
+@pytest.mark.parametrize("int_dtype", INT_DTYPES)
+def test_numbers_of_rows(backend: str, case: RowCase, int_dtype: str) -> None:
+    whole = case.indices() % max(case.n_rows, 1) if int_dtype.startswith("u") else case.indices()
+    indices = whole.astype(int_dtype)
+    if not np.array_equal(indices, whole):
+        indices = whole  # which that dtype does not hold
+    bad, rows, numbers = numbered(np.asarray(indices), case.n_rows)
+    distinct, inverse = np.unique(whole.ravel() % max(case.n_rows, 1), return_inverse=True)
+    assert bad == -1
+    assert_same_bits(rows, distinct)
+    assert_same_bits(numbers, inverse.ravel())
+
+
+@pytest.mark.parametrize("n_rows", [5, 2**40, 2**62])
+def test_numbers_of_rows_of_tables_of_any_length(backend: str, n_rows: int) -> None:
+    named = np.random.default_rng(0).integers(0, 2**62, 200_000) % n_rows
+    named[::7] = named[0]
+    bad, rows, numbers = numbered(named, n_rows)
+    assert bad == -1
+    assert_same_bits(rows, np.unique(named))
+    assert_same_bits(rows[numbers], named)
+
+
+@pytest.mark.parametrize(("indices", "position"), [([0, 5, 1, -6], 1), ([4, -5, -6], 2)])
+def test_numbers_of_rows_out_of_range(backend: str, indices: list[int], position: int) -> None:
+    bad, rows, numbers = numbered(np.array(indices), 5)
+    assert (bad, rows.size) == (position, 0)
+    assert (numbers == -7).all()
