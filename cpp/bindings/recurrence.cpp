@@ -168,7 +168,7 @@ Layout layout_of(const py::tuple& rows, const py::array* steps) {
   layout.starts.steps = numbers_of(rows, 3, "step_starts", {n_steps});
   layout.starts.times = numbers_of(rows, 4, "times", {n_times});
   if (layout.starts.times != nullptr) std::swap(layout.starts.times_of, layout.starts.rows);
-  ops::Starts& starts = layout.starts;
+  const ops::Starts& starts = layout.starts;
   require(starts.rows == nullptr || starts.steps == nullptr,
           "row_starts",
           "be absent where there are step_starts");
@@ -185,7 +185,7 @@ Layout layout_of(const py::tuple& rows, const py::array* steps) {
     require(std::is_sorted(lengths, lengths + batch, std::greater<>()), "lengths", "never rise");
   }
   if (steps == nullptr) return layout;
-  require(steps->ndim() >= 1 + padded, "x", "have the axes that its layout calls for");
+  require(steps->ndim() >= (padded ? 2 : 1), "x", "have the axes that its layout calls for");
   require(!padded || steps->shape(0) == batch, "lengths", "be as many as the rows");
   require(longest <= layout.time, "lengths", "be at most T");
   if (starts.times != nullptr) require_times(layout, n_times);
