@@ -74,18 +74,48 @@ MUTANTS = [
         "test_recurrence_vjp.py::test_absent_arguments_have_no_gradient",
     ),
     Mutant(
-        "states of packed rows not sorted on the way back", "src/embedrnn/layers/recurrent.py",
+        "states of packed rows not sorted on the way back", "src/embedrnn/layers/stack.py",
         "with_batch_axis(given) if layout.alone else layout.sorted(given)",
         "with_batch_axis(given) if layout.alone else given",
         "test_layers_vjp.py::test_every_form_has_the_gradients_of_padded",
     ),
     Mutant(
-        "gradient not dropped as the output was", "src/embedrnn/layers/recurrent.py",
-        "tape.back_through_drop(layer, below)", "pass", "test_layers_vjp.py",
+        "gradient not dropped as the output was", "src/embedrnn/layers/stack.py",
+        "tape.back_through_drop(layer, grad)", "pass", "test_layers_vjp.py",
     ),
     Mutant(
         "what is kept not scaled", "src/embedrnn/layers/tape.py",
         "grad.dtype.type(1 / (1 - self._dropout))", "grad.dtype.type(1)", "test_layers_vjp.py",
+    ),
+    Mutant(
+        "encoder: frozen rows as they are, not bounded", "src/embedrnn/layers/encoder.py",
+        "self.embedding(rows).astype", "gather(self.embedding.weight, rows).astype",
+        "test_encoder.py::test_rows_are_bounded_as_they_are_looked_up",
+    ),
+    Mutant(
+        "encoder: rows of a gradient handed out", "src/embedrnn/layers/encoder.py",
+        "listed.rows.copy(), listed.rows", "listed.rows, listed.rows",
+        "test_encoder_vjp.py::test_backward_may_be_called_again_whatever_has_become_of_the_rest",
+    ),
+    Mutant(
+        "encoder: bias within a frozen step", "src/embedrnn/layers/frozen.py",
+        "own[bias_hh][: len(own[bias_hh]) - layer._stack.cell.inner * hidden] = 0",
+        "own[bias_hh][...] = 0", "test_encoder.py::test_frozen_has_the_bits_of_the_encoder",
+    ),
+    Mutant(
+        "encoder: one padded step repeats for all", "src/embedrnn/layers/layout.py",
+        "scatter_add(flat, origin, flat[to])", "flat[origin] += flat[to]",
+        "test_encoder_vjp.py::test_masks_that_repeat",
+    ),
+    Mutant(
+        "encoder: mean of a gradient over T", "src/embedrnn/layers/pooling.py",
+        "np.maximum(lengths, 1)", "np.maximum(lengths, lengths.max())",
+        "test_encoder_vjp.py::test_the_gradients_of_pooled_vectors",
+    ),
+    Mutant(
+        "encoder: misplaced padding named by its length", "src/embedrnn/_check/tokens.py",
+        "step = int(valid[row].argmin())", "step = int(counts[row])",
+        "test_encoder.py::test_padding_in_other_places_is_refused",
     ),
     Mutant(
         "misaligned table", "src/embedrnn/_check/arrays.py",
@@ -213,6 +243,68 @@ MUTANTS = [
         "steps of a team that come back", "cpp/ops/recurrence/walk_back.h",
         "if (step + 1 < tile_.end_step) come_back(step + 1, alive);",
         "if (step + 1 < group_.end) come_back(step + 1, alive);", "test_recurrence_vjp.py",
+    ),
+    Mutant(
+        "encoder: product by the number of the step", "cpp/ops/recurrence/source.h",
+        "products_ + tokens_.number(row.batch, row.time(batch_, step))",
+        "products_ + tokens_.number(row.batch, step)",
+        "test_encoder.py::test_a_call_has_the_bits_of_its_parts",
+    ),
+    Mutant(
+        "encoder: first number of misaligned rows", "cpp/ops/recurrence/source.h",
+        ".table_col_stride = sizeof(T),", ".table_col_stride = 0,",
+        "test_encoder.py::test_what_numpy_wrote_is_read",
+    ),
+    Mutant(
+        "encoder: frozen gates in another order", "cpp/kernels/gemm-inl.h",
+        "a.inputs[row] + gate * a.hidden + first",
+        "a.inputs[row] + (a.gates - 1 - gate) * a.hidden + first",
+        "test_encoder.py::test_frozen_has_the_bits_of_the_encoder",
+    ),
+    Mutant(
+        "encoder: no number is the greatest", "cpp/kernels/pool-inl.h",
+        "(v > most) | (v != v) ? v : most", "v > most ? v : most",
+        "test_encoder.py::test_not_a_number_is_pooled",
+    ),
+    Mutant(
+        "encoder: mean over T", "cpp/ops/recurrence/group.h",
+        "T{1} : static_cast<T>(row.length)", "T{1} : static_cast<T>(args.batch.time)",
+        "test_encoder.py::test_pools_by_hand",
+    ),
+    Mutant(
+        "encoder: distinct ids that pay nothing", "cpp/ops/costs.h",
+        "once * k + all * kInputsOfReading < all * k",
+        "once * k + all * kInputsOfReading <= all * k",
+        "test_encoder.py::test_distinct_ids_are_multiplied_once_where_that_pays",
+    ),
+    Mutant(
+        "encoder: holes of another row", "cpp/ops/recurrence/args.h",
+        "times[times_of[row] + step]", "times[times_of[0] + step]",
+        "test_encoder.py::test_masked_steps_hold_the_state",
+    ),
+    Mutant(
+        "encoder: number behind the last row", "cpp/bindings/recurrence.cpp",
+        "n == 0 || most < static_cast", "n == 0 || most <= static_cast",
+        "test_encoder.py::test_the_core_refuses_tokens_beyond_their_arrays",
+    ),
+    Mutant(
+        "encoder: times beyond T", "cpp/bindings/recurrence.cpp",
+        "starts.times[i] < layout.time", "starts.times[i] <= layout.time",
+        "test_encoder.py::test_the_core_refuses_times_that_do_not_rise",
+    ),
+    Mutant(
+        "encoder: gradients of tokens from the first pair", "cpp/ops/recurrence/products.h",
+        """.updates = tile.row(tile.first_pair + tile.pairs - 1) + first,
+        .update_row_stride = -tile.stride,""",
+        """.updates = tile.row(tile.first_pair) + first,
+        .update_row_stride = tile.stride,""",
+        "test_encoder_vjp.py::test_the_gradients_are_those_of_the_parts",
+    ),
+    Mutant(
+        "encoder: last columns of the gradients of tokens", "cpp/ops/recurrence/products.h",
+        "(cell_.packing().width() + kTokenColumns - 1) / kTokenColumns",
+        "std::max<std::ptrdiff_t>(1, cell_.packing().width() / kTokenColumns)",
+        "test_encoder_vjp.py::test_more_pairs_than_a_tile_of_steps",
     ),
     Mutant(
         "packed as before a step", "src/embedrnn/layers/layer.py",

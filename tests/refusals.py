@@ -2,8 +2,9 @@
 
 import operator
 import re
+import tempfile
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,35 @@ def table_layer_calls(name: str, **indices: Any) -> dict[str, Callable[[], Argum
     }
 
 
+def encoder(**options: Any) -> er.Encoder:
+    """Return an encoder whose look-ups scale rows down, which one that is refused must not do."""
+    return er.Encoder(bounded("Embedding", **options), er.GRU(3, 4, rng=0))
+
+
+@cache
+def file_of_encoder() -> Any:
+    """Return a file that holds a frozen encoder, and goes when Python ends."""
+    file = tempfile.NamedTemporaryFile(suffix=".npz")  # noqa: SIM115
+    encoder().freeze().save(file.name)
+    return file
+
+
+def encoder_calls(name: str, make: Callable[[], Any]) -> dict[str, Callable[[], Arguments]]:
+    """Return the calls that both kinds of encoders have."""
+    return {
+        f"{name}.__call__": lambda: encoder_arguments(make()),
+        f"{name}.step": lambda: {
+            "self": make(), "ids_t": np.array([1, 0, 4]), "state": state_of("GRU"),
+        },
+        f"{name}.encode": lambda: {"self": make(), "sequences": [[1, 2], [3]]},
+    }  # fmt: skip
+
+
+def encoder_arguments(self: Any) -> Arguments:
+    ids = np.arange(21).reshape(3, 7) % 5
+    return {"self": self, "ids": ids, "lengths": np.array([7, 0, 3]), "state": state_of("GRU")}
+
+
 def row_grad() -> er.RowGrad:
     return er.RowGrad(np.array([0, 4]), values((2, 3), "f4"))
 
@@ -188,6 +218,13 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     **{call: good for name in LAYERS for call, good in recurrent_layer_calls(name).items()},
     **table_layer_calls("Embedding", indices=np.array([0, 1, 4])),
     **table_layer_calls("EmbeddingBag", indices=np.array([0, 1, 4]), offsets=np.array([0])),
+    "Encoder": lambda: {"embedding": er.Embedding(5, 3), "recurrent": er.GRU(3, 4)},
+    **encoder_calls("Encoder", encoder),
+    "Encoder.vjp": lambda: encoder_arguments(encoder()),
+    "Encoder.vjp.backward": lambda: cotangents(encoder().vjp(np.ones((3, 7), int))),
+    "Encoder.freeze": lambda: {"self": encoder()},
+    **encoder_calls("FrozenEncoder", lambda: encoder().freeze()),
+    "FrozenEncoder.load": lambda: {"path": file_of_encoder().name},
     "convert.from_onnx": lambda: {"W": zeros(2, 4, 3), "R": zeros(2, 4, 4), "B": zeros(2, 8)},
     "convert.to_onnx": lambda: {"parameters": parameters_of(er.LSTM(2, 4))},
     "convert.from_keras": lambda: {"weights": [zeros(2, 12), zeros(4, 12), zeros(2, 12)]},
@@ -232,6 +269,10 @@ def function_of(call: str) -> Callable[..., Any]:
 
 # What a message may name in place of an argument: the part of it that is wrong.
 PARTS = {
+    "ids": "index|row",
+    "ids_t": "index",
+    "mask": "lengths",
+    "path": "cannot be mapped|No such file",
     "rows": "index",
     "grads": "index|values",
     "indices": "index",
@@ -581,6 +622,38 @@ def resets_rows(call: str) -> list[Row]:
     ]  # fmt: skip
 
 
+def mask_rows(call: str) -> list[Row]:
+    """Padding anywhere, and what stands in its place, which the recurrent layers check alike."""
+    every = zeros(3, 7, dtype=bool)
+    absent: Arguments = {"lengths": None, "resets": None}
+    good: Arguments = {"mask": every} | absent
+    ragged: Arguments = {"mask": zeros(1, 5, dtype=bool), "x": zeros(5, 2)} | absent
+    return [
+        (call, {"lengths": [7, 0, 3], "mask": every, "resets": None}, ValueError,
+         "lengths must be None where there is a mask"),
+        (call, ragged | {"offsets": [0, 5]}, ValueError,
+         "mask must be None where there are offsets"),
+        (call, ragged | {"x": PACKED}, ValueError, "mask must be None where x is Packed"),
+        (call, good | {"x": [zeros(7, 2)] * 3}, ValueError,
+         "mask must be None where x is a list of sequences"),
+        (call, good | {"resets": every}, ValueError, "mask must be None where there are resets"),
+        *((call, good | {"mask": zeros(*shape, dtype=bool)}, ValueError,
+           f"mask must have shape (3, 7), got {shape}")
+          for shape in ((3, 6), (7, 3), (3,), (3, 7, 1), (0, 7), ())),
+        *((call, good | {"mask": zeros(3, 7, dtype=dtype)}, TypeError,
+           f"mask must be bool, got {dtype}") for dtype in ("int64", "uint8", "float32", "object")),
+        (call, good | {"mask": [[True] * 7] * 2 + [[True]]}, ValueError,
+         "mask must be one array, got sequences of unequal length"),
+        (call, good | {"mask": masked(every)}, TypeError, "mask must be an array without a mask"),
+        (call, {"x": zeros(7, 2)} | good, ValueError, "x must have shape (B, T, 2), got (7, 2)"),
+        *((call, {"padding_fill": word}, ValueError,
+           f"padding_fill must be 'zero' or 'repeat', got {word!r}")
+          for word in ("last", "Zero", b"repeat", None, True, ["repeat"])),
+        (call, {"padding_fill": np.array(["zero", "repeat"])}, ValueError,
+         "padding_fill must be 'zero' or 'repeat', got an array of shape (2,)"),
+    ]  # fmt: skip
+
+
 def cotangent_rows(call: str, outer: tuple[int, ...], inner: tuple[int, ...]) -> list[Row]:
     """Gradients of what a recurrent function or layer gave, of these shapes."""
     few, f8 = zeros(*inner[:-1], 3), zeros(*inner, dtype="f8")
@@ -736,6 +809,7 @@ def recurrent_call_rows(call: str) -> list[Row]:
     return [
         *offsets_rows(call),
         *resets_rows(call),
+        *mask_rows(call),
         *state_rows(call),
         (call, {"resets": zeros(3, 7, dtype=bool)} | two_directions, ValueError,
          "resets must be None where there are two directions"),
@@ -933,6 +1007,160 @@ def embedding_bag_layer_rows() -> list[Row]:
             ({"scale_grad_by_freq": True, "mode": "max"},
              "scale_grad_by_freq must be False where mode is 'max'"),
         )),
+    ]  # fmt: skip
+
+
+def encoder_call_rows(call: str, frozen: bool) -> list[Row]:
+    """What calls of encoders and the vjp have in common, but for the options of the layers."""
+
+    def made(**options: Any) -> Any:
+        return encoder(**options).freeze() if frozen else encoder(**options)
+
+    flat: Arguments = {"lengths": None, "offsets": [0, 2, 2, 5]}
+    listed: Arguments = {"ids": [[1], [2, 3], []], "lengths": None}
+    padded: Arguments = {"self": made(padding_idx=0), "lengths": None}
+    valid, at = zeros(3, 7, dtype=bool), "is out of range for weight with 5 rows: expected"
+    ids = encoder_arguments(None)["ids"]
+    bad: list[tuple[Any, str, Arguments]] = [
+        (ids + 1, "index 5 at position (0, 4)", {}),
+        (ids - np.arange(7), "index -6 at position (2, 6)", {"lengths": None}),
+        ([1, 2, 3, 4, 9], "index 9 at position 4", flat),
+        ([[1], [], [2, -7]], "index -7 at position (2, 1)", {"lengths": None}),
+        ([[1, 2], [3, 8], [7, 7]], "index 8 at position (1, 1)", {"lengths": None}),
+        (ids + 4, "index 5 at position (2, 2)", {"mask": np.arange(21).reshape(3, 7) == 16,
+                                                 "lengths": None}),
+    ]  # fmt: skip
+    changed: list[tuple[Arguments, type[Exception], str]] = [
+        *(({"ids": i} | options, IndexError, f"{words} {at} -5 <= index < 5")
+          for i, words, options in bad),
+        ({"ids": ids - 1, "self": made(strict=True)}, IndexError,
+         f"index -1 at position (0, 0) {at} 0 <= index < 5"),
+        ({"ids": ids * 1.0}, TypeError, "ids must be integers, got float64"),
+        ({"ids": ids > 1}, TypeError, "ids must be integers, got bool"),
+        ({"ids": None}, TypeError, "ids must be array_like, got NoneType"),
+        ({"ids": [[0.5], [1.0, 2.0]], "lengths": None}, TypeError, "ids must be integers, got flo"),
+        ({"ids": ids[None], "lengths": None}, ValueError,
+         "ids must have shape (B, T), got (1, 3, 7)"),
+        ({"ids": ids[0]}, ValueError, "ids must have shape (B, T), got (7,)"),
+        ({"ids": 3, "lengths": None}, ValueError, "ids must have shape (B, T), got ()"),
+        ({"ids": ids} | flat, ValueError,
+         "ids must have shape (N,) where there are offsets, got (3, 7)"),
+        ({"ids": [[[1]], [[2, 3]]], "lengths": None}, ValueError, "ids[0] must have shape (L,), "),
+        *(({"lengths": lengths}, error, words) for lengths, error, words in BAD_LENGTHS.values()),
+        ({"lengths": [1, 2, 0]} | listed | {"lengths": [1, 2, 0]}, ValueError,
+         "lengths must be None where ids is a list of sequences"),
+        ({"offsets": [0, 1, 3, 3]} | listed, ValueError,
+         "offsets must be None where ids is a list of sequences"),
+        ({"mask": valid} | listed, ValueError,
+         "mask must be None where ids is a list of sequences"),
+        ({"lengths": [5], "offsets": [0, 5], "ids": ids[0, :5]}, ValueError,
+         "lengths must be None where there are offsets"),
+        ({"mask": valid, "lengths": None, "offsets": [0, 7], "ids": ids[0]}, ValueError,
+         "mask must be None where there are offsets"),
+        ({"mask": valid}, ValueError, "lengths must be None where there is a mask"),
+        ({"mask": valid[:2], "lengths": None}, ValueError, "mask must have shape (3, 7), got (2, "),
+        ({"mask": ids, "lengths": None}, TypeError, "mask must be bool, got int64"),
+        ({"mask": ids.tolist(), "lengths": None}, TypeError, "mask must be bool, got int64"),
+        ({"offsets": [0, 2, 4], "lengths": None, "ids": ids[0, :5]}, ValueError,
+         "the last offset must be the number of steps, 5, got 4"),
+        ({"offsets": [0, 3, 2, 5], "lengths": None, "ids": ids[0, :5]}, ValueError,
+         "offsets must not fall, got offsets[2] = 2 after 3"),
+        ({"offsets": [], "lengths": None, "ids": ids[0, :5]}, ValueError,
+         "offsets must hold the last offset at least, got none"),
+        ({"ids": ids} | padded, ValueError, "row 0 of ids begins with padding, 0: pad on the "),
+        ({"ids": np.array([[1, 0, 2]])} | padded, ValueError,
+         "row 0 of ids has padding, 0, at step 1 and other ids behind it: give lengths, or "),
+        ({"ids": [[1, 2], [3, 0]]} | padded, ValueError,
+         "row 1 of ids has padding, 0, at step 1: ragged sequences need none; give an array "),
+        ({"ids": ids} | padded | {"lengths": [7, 7, 7]}, ValueError,
+         "row 0 of ids begins with padding, 0: pad on the right, or give mask=ids != 0"),
+        ({"output": None}, TypeError, "output must be True or False, got None"),
+        ({"output": 2}, TypeError, "output must be True or False, got 2"),
+        *(({"pool": pool}, ValueError,
+           f"pool must be 'mean' or 'max' or 'last', got {pool!r}") for pool in ("sum", 1, True)),
+        ({"padding_fill": "last"}, ValueError,
+         "padding_fill must be 'zero' or 'repeat', got 'last'"),
+    ]  # fmt: skip
+    return [*state_rows(call), *((call, *row) for row in changed)]
+
+
+def encoder_rows() -> list[Row]:
+    lstm = {"recurrent": er.LSTM(3, 4, dtype="f8")}
+    two = er.Encoder(bounded("Embedding"), er.GRU(3, 4, bidirectional=True))
+    backward = "Encoder.vjp.backward"
+    return [
+        ("Encoder", {"embedding": er.EmbeddingBag(5, 3)}, TypeError,
+         "embedding must be an Embedding, got EmbeddingBag"),
+        ("Encoder", {"embedding": values((5, 3), "f4")}, TypeError,
+         "embedding must be an Embedding, got ndarray"),
+        ("Encoder", {"recurrent": er.Embedding(3, 4)}, TypeError,
+         "recurrent must be an RNN, a GRU or an LSTM, got Embedding"),
+        ("Encoder", {"recurrent": None}, TypeError,
+         "recurrent must be an RNN, a GRU or an LSTM, got NoneType"),
+        ("Encoder", {"recurrent": er.GRU(4, 4)}, ValueError,
+         "recurrent must read the 3 features of embedding, got input_size=4"),
+        ("Encoder", lstm, TypeError,
+         "recurrent must be float32, as rows of float32 are read, got float64"),
+        ("Encoder", lstm | {"embedding": er.Embedding(5, 3, dtype="f2")}, TypeError,
+         "recurrent must be float32, as rows of float16 are read, got float64"),
+        ("Encoder", lstm | {"embedding": int8_layer("Embedding")}, TypeError,
+         "recurrent must be float32, as rows of int8 are read, got float64"),
+        ("Encoder", {"recurrent": er.GRU(3, 4), "embedding": er.Embedding(5, 3, dtype="f8")},
+         TypeError, "recurrent must be float64, as rows of float64 are read, got float32"),
+        *encoder_call_rows("Encoder.__call__", frozen=False),
+        *encoder_call_rows("Encoder.vjp", frozen=False),
+        *encoder_call_rows("FrozenEncoder.__call__", frozen=True),
+        *((f"{name}.step", changes, error, words)
+          for name, self in (("Encoder", two), ("FrozenEncoder", two.freeze()))
+          for changes, error, words in (
+            ({"self": self}, ValueError, "step needs a layer of one direction"),
+            ({"ids_t": [[1, 2, 3]]}, ValueError, "ids_t must have shape (B,) or (), got (1, 3)"),
+            ({"ids_t": [1.0, 2.0, 3.0]}, TypeError, "ids_t must be integers, got float64"),
+            ({"ids_t": None}, TypeError, "ids_t must be array_like, got NoneType"),
+            ({"ids_t": [1, 5, 2]}, IndexError, "index 5 at position 1 is out of range for weight "),
+            ({"ids_t": -6, "state": None}, IndexError, "index -6 is out of range for weight with "),
+            ({"state": zeros(1, 2, 4)}, ValueError,
+             "state must have shape (1, 3, 4), got (1, 2, 4)"),
+            ({"state": zeros(1, 3, 4), "ids_t": 1}, ValueError,
+             "state must have shape (1, 4), got (1, 3, 4)"),
+            ({"state": zeros(1, 3, 4, dtype="f8")}, TypeError,
+             "state must be float32 as the layer is, got float64"),
+          )),
+        *((f"{name}.encode", changes, error, words) for name in ("Encoder", "FrozenEncoder")
+          for changes, error, words in (
+            ({"sequences": 3}, TypeError, "sequences must be "),
+            ({"batch_tokens": 0}, ValueError, "batch_tokens must be 1 or more, got 0"),
+            ({"batch_tokens": 1.5}, TypeError, "batch_tokens must be an integer, got float"),
+            ({"pool": "sum"}, ValueError, "pool must be 'mean' or 'max' or 'last', got 'sum'"),
+            ({"progress": "yes"}, TypeError, "progress must be True or False, got 'yes'"),
+          )),
+        ("Encoder.vjp", {"self": er.Encoder(int8_layer("Embedding"), er.GRU(3, 4))}, TypeError,
+         "int8 rows have no gradient: take"),
+        ("Encoder.vjp", {"rng": "a"}, TypeError,
+         "rng must be what numpy.random.default_rng takes, got 'a'"),
+        *cotangent_rows(backward, (3, 7, 4), (1, 3, 4)),
+        (backward, {"grad_output": zeros(3, 4),
+                    "self": encoder().vjp(np.ones((3, 7), int), output=False)[1]}, ValueError,
+         "grad_output must be None where output is False"),
+        (backward, {"grad_output": zeros(3, 7, 4),
+                    "self": encoder().vjp(np.ones((3, 7), int), pool="max")[1]}, ValueError,
+         "grad_output must have shape (3, 4), got (3, 7, 4)"),
+        *(("Encoder.freeze", {"dtype": dtype}, TypeError,
+           f"dtype must be float32, float16 or bfloat16 {got}") for dtype, got in (
+            ("f8", "where the layer is float32, got float64"),
+            ("i1", "where the layer is float32, got int8"),
+          )),
+        ("Encoder.freeze", {"dtype": "torch.half"}, TypeError,
+         "dtype must be float32, float16 or bfloat16, got 'torch.half'"),
+        ("Encoder.freeze", {"dtype": "f2", "self": er.Encoder(
+            er.Embedding(5, 3, dtype="f8"), er.GRU(3, 4, dtype="f8"))}, TypeError,
+         "dtype must be float64 where the layer is float64, got float16"),
+        ("FrozenEncoder.load", {"path": 3}, TypeError,
+         "path must be a str or an os.PathLike, got int"),
+        ("FrozenEncoder.load", {"path": "/no/such/file"}, FileNotFoundError,
+         "[Errno 2] No such file or directory: '/no/such/file'"),
+        ("FrozenEncoder.load", {"path": __file__}, ValueError,
+         f"{__file__} cannot be mapped: it is no .npz file"),
     ]  # fmt: skip
 
 
@@ -1157,6 +1385,7 @@ ROWS: list[Row] = [
     ("LSTM", {"reset_after": False}, TypeError, "reset_after is for GRU alone: RNN and LSTM have"),
     *embedding_rows(),
     *embedding_bag_layer_rows(),
+    *encoder_rows(),
     *conversion_rows(),
     *optimizer_rows(),
     *runtime_rows(),

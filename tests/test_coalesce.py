@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import embedrnn as er
-from cases import CORE, HALVES, INT_DTYPES, LAYOUTS, ROW_CASES, RowCase, assert_same_bits, values
-from embedrnn._backend import current, module
+from cases import HALVES, INT_DTYPES, LAYOUTS, ROW_CASES, RowCase, assert_same_bits, values
+from embedrnn import _backend
 
 rows_case = pytest.mark.parametrize("case", ROW_CASES, ids=str)
 
@@ -82,26 +82,6 @@ def test_layouts(backend: str, layout: str, dtype: str) -> None:
     rows, sums = expected_sums(indices, updates.astype(dtype), 9)
     assert_same_bits(grad.indices, rows)
     assert_same_bits(grad.values, sums)
-
-
-@given(st.lists(st.integers(-40, 39), max_size=60), st.sampled_from([40, 10_000, 2**33]))
-def test_distinct_rows_are_numbered(ids: list[int], n_rows: int) -> None:
-    # By a mark for each row of the table where there are not too many, by sorting else.
-    indices = np.array(ids, np.int64)
-    expected, inverse = np.unique(indices % n_rows, return_inverse=True)
-    for name in ("native", "numpy") if CORE else ("numpy",):
-        rows, numbers = np.empty((2, indices.size), np.int64)
-        bad, count = module(name).number_rows(indices, n_rows, rows, numbers)
-        assert (bad, count) == (-1, expected.size)
-        assert_same_bits(rows[:count], expected)
-        assert_same_bits(numbers, inverse)
-
-
-@pytest.mark.parametrize("n_rows", [7, 100_000])
-def test_the_first_row_that_cannot_be_numbered(backend: str, n_rows: int) -> None:
-    rows, numbers = np.empty((2, 5), np.int64)
-    indices = np.array([3, -n_rows, n_rows, 0, n_rows])
-    assert current().number_rows(indices, n_rows, rows, numbers) == (2, 0)
 
 
 def test_a_negative_index_needs_the_size_of_the_table(backend: str) -> None:
@@ -239,3 +219,43 @@ def test_norm() -> None:
     assert er.RowGrad(np.array([0]), np.array([[-np.inf, 1]])).norm() == np.inf
     grad = some_grad(0, "f4", (2, 3))
     assert grad.norm() == pytest.approx(np.linalg.norm(grad.to_dense(9).astype("f8")), rel=1e-12)
+
+
+# --- the distinct rows by number -----------------------------------------------------------------
+
+
+def numbered(indices: np.ndarray, n_rows: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return the first bad position or -1, the distinct rows, and the number of each index's."""
+    rows, numbers = np.full((2, indices.size), -7, np.int64)
+    bad, count = _backend.current().number_rows(indices, n_rows, rows, numbers)
+    return bad, rows[:count], numbers
+
+
+@rows_case
+@pytest.mark.parametrize("int_dtype", INT_DTYPES)
+def test_numbers_of_rows(backend: str, case: RowCase, int_dtype: str) -> None:
+    whole = case.indices() % max(case.n_rows, 1) if int_dtype.startswith("u") else case.indices()
+    indices = whole.astype(int_dtype)
+    if not np.array_equal(indices, whole):
+        indices = whole  # which that dtype does not hold
+    bad, rows, numbers = numbered(np.asarray(indices), case.n_rows)
+    distinct, inverse = np.unique(whole.ravel() % max(case.n_rows, 1), return_inverse=True)
+    assert bad == -1
+    assert_same_bits(rows, distinct)
+    assert_same_bits(numbers, inverse.ravel())
+
+
+@pytest.mark.parametrize("n_rows", [5, 2**40, 2**62])
+def test_numbers_of_rows_of_tables_of_any_length(backend: str, n_rows: int) -> None:
+    named = np.random.default_rng(0).integers(0, 2**62, 200_000) % n_rows
+    named[::7] = named[0]
+    bad, rows, numbers = numbered(named, n_rows)
+    assert bad == -1
+    assert_same_bits(rows, np.unique(named))
+    assert_same_bits(rows[numbers], named)
+
+
+@pytest.mark.parametrize(("indices", "position"), [([0, 5, 1, -6], 1), ([4, -5, -6], 2)])
+def test_numbers_of_rows_out_of_range(backend: str, indices: list[int], position: int) -> None:
+    bad, rows, _ = numbered(np.array(indices), 5)
+    assert (bad, rows.size) == (position, 0)

@@ -281,6 +281,8 @@ def arrays_of(value: Any, name: str = "arguments") -> Iterator[tuple[str, np.nda
     """Yield every array in the arguments, those that a layer holds included, and its name."""
     if isinstance(value, er.QuantizedRows):
         value = value.rows
+    elif isinstance(value, er.Encoder):
+        value = (value.embedding.state_dict(), value.recurrent.state_dict())
     elif hasattr(value, "state_dict"):
         value = value.state_dict()
     if isinstance(value, np.ndarray):
@@ -317,7 +319,10 @@ def test_the_messages_name_the_arguments() -> None:
 
 
 # Results, which hold whatever they are constructed with.
-UNCHECKED = {"BagGrads", "GRUGrads", "LSTMGrads", "RNNGrads", "RecurrentGrads", "RowGrad"}
+UNCHECKED = {"BagGrads", "EncoderGrads", "GRUGrads", "LSTMGrads", "LastRun", "RNNGrads",
+             "RecurrentGrads", "RowGrad"}  # fmt: skip
+# What would write files with the names that are tried.
+UNCHECKED |= {"FrozenEncoder.save"}
 
 
 def public_calls() -> Iterator[str]:

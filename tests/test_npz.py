@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import embedrnn as er
 from embedrnn import _npz
 
 DTYPES = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16",
@@ -100,6 +101,22 @@ def test_a_file_of_numpy_is_read(path: Path) -> None:
     np.savez(path, **arrays)
     for name, array in _npz.load(path, arrays).items():
         assert_same(array, arrays[name])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+def test_products_of_a_frozen_encoder_may_begin_anywhere(path: Path, dtype: Any) -> None:
+    encoder = er.Encoder(er.Embedding(9, 4, rng=0), er.LSTM(4, 3, bidirectional=True, rng=0))
+    frozen = encoder.freeze(dtype)
+    frozen.save(path)
+    arrays, (expected, _) = dict(np.load(path)), frozen([[3, 1, 4]])
+    for length in range(1, 5):  # of a name, so that arrays begin anywhere
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x" * length, b"")
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, array)
+        output, _ = er.FrozenEncoder.load(path)([[3, 1, 4]])
+        assert output.tobytes() == expected.tobytes()
 
 
 def test_the_entry_of_dtypes_has_the_name_that_is_asked_for(path: Path) -> None:

@@ -142,7 +142,7 @@ def test_layers(backend: str, dtype: Any, name: str, num_layers: int, bidirectio
     lengths = np.array([2, 6, 1, 5, 6])
     x = rng.uniform(-1, 1, (5, 6, 5)).astype(dtype)
     shape = (num_layers * (1 + bidirectional), 5, 7)
-    states = tuple(rng.uniform(-1, 1, shape).astype(dtype) for _ in layer._cell.states)
+    states = tuple(rng.uniform(-1, 1, shape).astype(dtype) for _ in layer._stack.cell.states)
     state = states if len(states) > 1 else states[0]
     padded = flat(layer(x, lengths, state))
     ragged = flat(layer(valid_steps(x, lengths), state=state, offsets=offsets_of(lengths)))

@@ -279,7 +279,7 @@ def fault(case: str, path: Path, strange: Any, *, may_pass: bool, any_name: bool
     if got.error is None:
         return None if may_pass else "was accepted"
     message = str(got.error)
-    if not isinstance(got.error, (TypeError, ValueError, IndexError)):
+    if not isinstance(got.error, (TypeError, ValueError, IndexError, OSError)):
         return repr(got.error)
     if bytes_of(arguments) != before:
         return "wrote something"

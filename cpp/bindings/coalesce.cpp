@@ -28,10 +28,8 @@ std::pair<std::ptrdiff_t, std::ptrdiff_t> group_rows(const py::array& indices,
 }
 
 // Likewise.
-std::pair<std::ptrdiff_t, std::ptrdiff_t> number_rows(const py::array& indices,
-                                                      std::ptrdiff_t n_rows,
-                                                      py::array rows,
-                                                      py::array numbers) {
+std::pair<std::ptrdiff_t, std::ptrdiff_t>
+number_rows(const py::array& indices, std::ptrdiff_t n_rows, py::array rows, py::array numbers) {
   const py::ssize_t n = indices.size();
   auto* const of = contiguous_data<std::int64_t>(rows, "rows", {n});
   auto* const to = contiguous_data<std::int64_t>(numbers, "numbers", {n});

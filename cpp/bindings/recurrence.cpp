@@ -1,7 +1,6 @@
 // The packed cell, which is one class for every cell and both dtypes.
 #include <memory>
 #include <numeric>
-#include <span>
 #include <variant>
 
 #include "bindings/arrays.h"
@@ -74,6 +73,19 @@ ops::States<P> states_of(const ops::PackedCell<T>& cell,
   return views;
 }
 
+// The same of states that are filled: all of them must be there.
+template <class T>
+ops::States<T> filled_states_of(const ops::PackedCell<T>& cell,
+                                const py::tuple& states,
+                                py::ssize_t at,
+                                py::ssize_t rows,
+                                const char* name) {
+  const ops::States<T> views = states_of<T, T>(cell, states, at, rows, name);
+  for (std::size_t i = 0; i < states.size(); ++i)
+    require(views[i].data != nullptr, name, "have all states");
+  return views;
+}
+
 // How the steps of a call are laid out in arrays that have a row for each:
 // embedrnn._sequences.Rows.
 struct Layout {
@@ -109,14 +121,14 @@ py::ssize_t size_of(const py::tuple& from, std::size_t i) {
 void require_within(const Layout& layout, py::ssize_t n) {
   const ops::Starts& starts = layout.starts;
   for (std::ptrdiff_t b = 0; starts.rows != nullptr && b < layout.batch; ++b) {
-    require(starts.rows[b] >= 0 && starts.rows[b] + layout.lengths[b] <= n,
+    require(starts.rows[b] >= 0 && starts.rows[b] <= n - layout.lengths[b],
             "row_starts",
             "begin rows that stay within x");
   }
   std::ptrdiff_t alive = layout.batch;
   for (std::ptrdiff_t t = 0; starts.steps != nullptr && t < layout.time; ++t) {
     while (layout.lengths[alive - 1] <= t) --alive;
-    require(starts.steps[t] >= 0 && starts.steps[t] + alive <= n,
+    require(starts.steps[t] >= 0 && starts.steps[t] <= n - alive,
             "step_starts",
             "begin steps that stay within x");
   }
@@ -126,8 +138,11 @@ void require_within(const Layout& layout, py::ssize_t n) {
 void require_times(const Layout& layout, py::ssize_t n) {
   const ops::Starts& starts = layout.starts;
   for (std::ptrdiff_t b = 0; b < layout.batch; ++b) {
-    const std::int64_t first = starts.times_of[b], end = first + layout.lengths[b];
-    require(first >= 0 && end <= n, "row_starts", "begin rows that stay within times");
+    const std::int64_t first = starts.times_of[b];
+    require(first >= 0 && first <= n - layout.lengths[b],
+            "row_starts",
+            "begin rows that stay within times");
+    const std::int64_t end = first + layout.lengths[b];
     std::int64_t before = -1;
     for (std::int64_t i = first; i < end; ++i) {
       require(starts.times[i] > before && starts.times[i] < layout.time, "times", "rise below T");
@@ -153,7 +168,7 @@ Layout layout_of(const py::tuple& rows, const py::array* steps) {
   layout.starts.steps = numbers_of(rows, 3, "step_starts", {n_steps});
   layout.starts.times = numbers_of(rows, 4, "times", {n_times});
   if (layout.starts.times != nullptr) std::swap(layout.starts.times_of, layout.starts.rows);
-  ops::Starts& starts = layout.starts;
+  const ops::Starts& starts = layout.starts;
   require(starts.rows == nullptr || starts.steps == nullptr,
           "row_starts",
           "be absent where there are step_starts");
@@ -170,7 +185,7 @@ Layout layout_of(const py::tuple& rows, const py::array* steps) {
     require(std::is_sorted(lengths, lengths + batch, std::greater<>()), "lengths", "never rise");
   }
   if (steps == nullptr) return layout;
-  require(steps->ndim() >= 1 + padded, "x", "have the axes that its layout calls for");
+  require(steps->ndim() >= (padded ? 2 : 1), "x", "have the axes that its layout calls for");
   require(!padded || steps->shape(0) == batch, "lengths", "be as many as the rows");
   require(longest <= layout.time, "lengths", "be at most T");
   if (starts.times != nullptr) require_times(layout, n_times);
@@ -224,7 +239,7 @@ void require_numbers(const Layout& layout,
           "tokens",
           "have numbers, and rows have lengths");
   for (std::ptrdiff_t b = 0; b < layout.batch; ++b) {
-    require(starts[b] >= 0 && starts[b] + layout.lengths[b] <= n,
+    require(starts[b] >= 0 && starts[b] <= n - layout.lengths[b],
             "starts",
             "begin rows that stay within the numbers");
   }
@@ -233,12 +248,12 @@ void require_numbers(const Layout& layout,
   require(n == 0 || most < static_cast<std::uint64_t>(distinct), "numbers", "be below the rows");
 }
 
-// How rows of S come as numbers of T, and whether they can be.
+// How rows of S come as numbers of T; null if they can be read where they are.
 template <class T, class S>
-auto reader_of(bool in_place) -> void (*)(const kernels::GatherBlock&) noexcept {
+auto reader_of() -> void (*)(const kernels::GatherBlock&) noexcept {
   const kernels::RowKernels& rows = runtime::registry().rows;
   if constexpr (std::is_same_v<T, S>) {
-    return in_place ? nullptr : rows.gather;
+    return nullptr;
   } else if constexpr (std::is_same_v<S, Float16>) {
     return rows.gather_f16;
   } else if constexpr (std::is_same_v<S, BFloat16>) {
@@ -269,6 +284,7 @@ tokens_of(const py::tuple& tokens, const Layout& layout, const ops::PackedCell<T
                                                      : ops::Path::kSteps};
   require_numbers(layout, view.numbers, n, view.starts, distinct);
   require(table.ndim() == 2 && has_whole_rows(table), "table", "consist of whole rows");
+  require(is_aligned(table), "table", "be aligned");
   for (py::ssize_t i = 0; i < distinct; ++i)
     require(view.rows[i] >= 0 && view.rows[i] < table.shape(0), "rows", "be in the table");
   const py::ssize_t width =
@@ -279,7 +295,7 @@ tokens_of(const py::tuple& tokens, const Layout& layout, const ops::PackedCell<T
     require(kFits, "table", "have numbers that those of the cell hold");
     const py::ssize_t header = std::is_same_v<S, Int8Row> ? kInt8RowHeader : 0;
     require(table.shape(1) == width + header, "table", "have the width that the cell calls for");
-    if constexpr (kFits) view.read = reader_of<T, S>(is_aligned(table));
+    if constexpr (kFits) view.read = reader_of<T, S>();
     return true;
   });
   return view;
@@ -341,7 +357,7 @@ ops::Pool<T> pool_of(const py::object& pool, py::ssize_t batch, py::ssize_t hidd
   require(has_whole_rows(array), "pool", "consist of whole rows");
   return {.data = data<T>(array, "pool"),
           .row_stride = stride<T>(array, 0),
-          .is_max = is_word(fields[0], "max")};
+          .is_max = is_word(fields[0].cast<py::str>(), "max")};
 }
 
 void forward(const PackedCell& cell,
@@ -367,7 +383,7 @@ void forward(const PackedCell& cell,
         .tokens = {},
         .initial = states_of<T, const T>(packed, initial, at, layout.batch, "initial"),
         .output = {},
-        .last = states_of<T, T>(packed, last, at, layout.batch, "last"),
+        .last = filled_states_of<T>(packed, last, at, layout.batch, "last"),
         .pool = pool_of<T>(pool, layout.batch, packed.hidden()),
         .tape = tape ? tape_data<T>(*tape, layout, packed.record(!has_tokens)) : nullptr};
     if (has_tokens) {
@@ -443,7 +459,7 @@ void backward(const PackedCell& cell,
         .grad_last = states_of<T, const T>(packed, grad_last, at, layout.batch, "grad_last"),
         .grad_x = {},
         .tokens = {},
-        .grad_initial = states_of<T, T>(packed, grad_initial, at, layout.batch, "grad_initial"),
+        .grad_initial = filled_states_of<T>(packed, grad_initial, at, layout.batch, "grad_initial"),
         .grad_weight_ih = gradient<T>(grads, 0, "grad_weight_ih", {weight_rows, packed.inputs()}),
         .grad_weight_hh = gradient<T>(grads, 1, "grad_weight_hh", {weight_rows, packed.hidden()}),
         .grad_bias_ih = gradient<T>(grads, 2, "grad_bias_ih", {weight_rows}),
@@ -451,9 +467,6 @@ void backward(const PackedCell& cell,
     require(args.grad_weight_ih != nullptr && args.grad_weight_hh != nullptr,
             "grads",
             "have those of the weights");
-    for (const auto& state :
-         std::span(args.grad_initial).first(static_cast<std::size_t>(packed.cell().states)))
-      require(state.data != nullptr, "grad_initial", "have all states");
     if (has_tokens) {
       args.tokens =
           token_grads_of<T>(py::reinterpret_borrow<py::tuple>(grad_x), layout, packed.inputs());
@@ -487,7 +500,8 @@ void step(PackedCell& cell,
                                .tokens = {},
                                .initial = states_of<T, const T>(packed, states, at, rows, "states"),
                                .output = {},
-                               .last = states_of<T, T>(packed, new_states, at, rows, "new_states")};
+                               .last =
+                                   filled_states_of<T>(packed, new_states, at, rows, "new_states")};
     without_gil([&] {
       packed.step(args);
       return true;

@@ -21,7 +21,7 @@ template <class T>
 void pool(const PoolBlock<T>& p) noexcept {
   if (p.is_max) {
     // What is not a number is neither greater nor less: one that is there stays, another one comes.
-    pool_units(p, [](Vec<T> most, Vec<T> v) { return (v > most) | (v != v) ? v : most; });
+    pool_units(p, [](Vec<T> most, Vec<T> v) { return ((v > most) | (v != v)) ? v : most; });
   } else {
     pool_units(p, [](Vec<T> sum, Vec<T> v) { return sum + v; });
   }

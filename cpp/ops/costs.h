@@ -176,17 +176,17 @@ inline constexpr std::ptrdiff_t kDistinctRows = 48;
 // The most bytes of such products in a call: it keeps them until it ends.
 inline constexpr double kMostDistinctBytes = 1 << 28;
 
-// Whether so many tokens are worth to have the input products, of so many elements, of the distinct
+// Whether so many tokens are worth to have the input products, of so many bytes, of the distinct
 // ones made first. What is saved is the arithmetic of the others; a product that was made costs
 // about as much to read again as so many of its multiplications.
 inline bool is_worth_distinct(std::ptrdiff_t tokens,
                               std::ptrdiff_t distinct,
                               std::ptrdiff_t inputs,
-                              std::ptrdiff_t width) {
+                              std::ptrdiff_t product_bytes) {
   constexpr double kInputsOfReading = 8;
   const auto all = static_cast<double>(tokens), once = static_cast<double>(distinct);
   const auto k = static_cast<double>(inputs);
-  return once * static_cast<double>(width) * sizeof(float) <= kMostDistinctBytes &&
+  return once * static_cast<double>(product_bytes) <= kMostDistinctBytes &&
          once * k + all * kInputsOfReading < all * k;
 }
 

@@ -52,11 +52,13 @@ void print_cells(const char* dtype,
     std::vector<T> output(static_cast<std::size_t>(batch * kTime * hidden));
     std::vector<T> h_n(static_cast<std::size_t>(batch * hidden)), c_n(h_n.size());
     ops::RunArgs<T> args{
-        .batch = batch,
-        .time = kTime,
+        .batch = {.rows = batch,
+                  .time = kTime,
+                  .lengths = lengths.data(),
+                  .reverse = reverse,
+                  .resets = {}},
         .x = {.data = x.data(), .col_stride = 1, .row_stride = kTime * width, .step_stride = width},
-        .lengths = lengths.data(),
-        .reverse = reverse,
+        .tokens = {},
         .initial = {},
         .output = {.data = output.data(),
                    .col_stride = 1,

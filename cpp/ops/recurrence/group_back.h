@@ -41,7 +41,8 @@ struct GateTile {
   T* gates = nullptr;             // (pairs, stride)
   const T** gate_rows = nullptr;  // (pairs): these rows
   T** x_rows = nullptr;           // (pairs): where the gradient of the input goes
-  std::int64_t* tokens = nullptr;  // (pairs): or which of the distinct tokens it was, last pair first
+  std::int64_t* tokens =
+      nullptr;  // (pairs): or which of the distinct tokens it was, last pair first
 };
 
 // The distinct tokens of a walk: the gradients of their input products, summed over the steps of
@@ -63,8 +64,9 @@ struct TokenTile {
   }
 
   void start() const {
-    std::fill_n(tile.gates, tile.pairs * tile.stride, T{0});
     for (std::ptrdiff_t i = 0; i < tile.pairs; ++i) {
+      if (i % kInputPairs == 0) runtime::checkpoint();
+      std::fill_n(tile.row(i), tile.stride, T{0});
       tile.gate_rows[i] = tile.row(i);
       tile.x_rows[i] = grads.grad + i * cell_inputs;
       T* const input = inputs + i * input_stride;
@@ -92,7 +94,8 @@ class GroupBack {
             const GroupRows& group_rows,
             std::ptrdiff_t group_threads)
       : args(back_args), cell(packed), weights(back_weights), starts(pair_starts), rows(group_rows),
-        tape(cell, args.tokens.numbers == nullptr), state(cell.packing().state()), threads(group_threads) {}
+        tape(cell, args.tokens.numbers == nullptr), state(cell.packing().state()),
+        threads(group_threads) {}
 
   // What each thread has for itself, (rows) each.
   struct Own {

@@ -55,7 +55,8 @@ class PackedCell {
   std::ptrdiff_t record(bool has_input) const;
   // Whether so many tokens are worth to have the input products of the distinct ones made first.
   bool pays_distinct(std::ptrdiff_t pairs, std::ptrdiff_t distinct) const {
-    return is_worth_distinct(pairs, distinct, inputs_, packing_.width());
+    return is_worth_distinct(
+        pairs, distinct, inputs_, packing_.width() * std::ptrdiff_t{sizeof(T)});
   }
   // The gradients of a forward pass, from its tape. Allocates once, before the first write.
   void backward(const BackArgs<T>& args) const;

@@ -21,8 +21,8 @@ class Products {
            const BackWeights<T>& weights,
            const TokenTile<T>& tokens,
            std::ptrdiff_t threads)
-      : args_(args), cell_(cell), weights_(weights), tokens_(tokens), tape_(cell, args.tokens.numbers == nullptr),
-        state_(cell.packing().state()) {
+      : args_(args), cell_(cell), weights_(weights), tokens_(tokens),
+        tape_(cell, args.tokens.numbers == nullptr), state_(cell.packing().state()) {
     list_weights(threads);
     list_biases();
   }

@@ -46,7 +46,7 @@ class Source {
     if (!copies()) return reinterpret_cast<const T*>(tokens_.row(number));
     tokens_.read({.table = tokens_.table,
                   .table_row_stride = tokens_.row_stride,
-                  .table_col_stride = 0,
+                  .table_col_stride = sizeof(T),
                   .ahead = 0,
                   .rows = tokens_.rows + number,
                   .n = 1,

@@ -30,7 +30,7 @@ class Walk {
   template <class Behind>
   bool run_tile(std::ptrdiff_t alive, const Behind& behind) {
     project(alive);
-    const T** projected = own_.projected;
+    const T* const* projected = own_.projected;
     // Behind the last step the leader of a team may already have moved the tile on.
     for (std::ptrdiff_t step = group_.first, end = group_.end; step < end; ++step) {
       alive = group_.rows.alive(step, alive);

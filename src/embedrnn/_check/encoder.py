@@ -1,6 +1,7 @@
 """Rules of encoders, and of the files that frozen ones are kept in."""
 
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn._check.array_like import Array
-from embedrnn._check.arrays import FLOATS, INT8, is_half, native, storage_of, sum_dtype
+from embedrnn._check.arrays import (
+    FLOATS,
+    INT8,
+    as_behaved,
+    is_half,
+    native,
+    storage_of,
+    sum_dtype,
+)
 from embedrnn._check.options import dtype_of
 from embedrnn._storage import Storage
 
@@ -45,13 +54,27 @@ def frozen_dtype(dtype: npt.DTypeLike | None, layer: DType) -> DType:
     return found
 
 
+def require_path(value: Any) -> None:
+    """Check what names a file."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"path must be a str or an os.PathLike, got {type(value).__name__}")
+
+
+def require_no_cotangent(value: Any) -> None:
+    """Check that nothing is given as the gradient of outputs that there are none of."""
+    if value is not None:
+        raise ValueError("grad_output must be None where output is False")
+
+
 def frozen_about(path: Any, text: bytes, version: int, layers: Sequence[str]) -> dict[str, Any]:
     """Check what a file says about the encoder in it."""
     try:
         about = json.loads(text)
         found = about["format"]
-        whole = about["layer"] in layers and {"options", "padding_idx", "strict"} <= about.keys()
-    except (ValueError, TypeError, KeyError):
+        padding, strict = about["padding_idx"], about["strict"]
+        whole = about["layer"] in layers and "options" in about and type(strict) is bool
+        whole &= padding is None or type(padding) is int
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise ValueError(f"{path} holds no frozen encoder") from None
     if found != version:
         raise ValueError(
@@ -64,13 +87,22 @@ def frozen_about(path: Any, text: bytes, version: int, layers: Sequence[str]) ->
 
 
 def frozen_products(
-    path: Any, products: Sequence[Array | None], width: int, layer: DType
+    path: Any, products: Sequence[Array | None], width: int, layer: DType, padding_idx: int | None
 ) -> list[Array]:
-    """Check the input products in a file, one array for each direction."""
+    """Check the input products in a file, one array for each direction, and the id of padding.
+
+    They stay mapped if they are aligned, as those are that `save` wrote.
+    """
     found = [part for part in products if part is not None]
     shapes = {part.shape for part in found}
     if len(found) < len(products) or len(shapes) != 1 or found[0].shape[1:] != (width,):
         raise ValueError(f"{path} must hold products of {width} numbers for each direction")
     for part in found:
         frozen_dtype(part.dtype, layer)
-    return found
+        if not (part.dtype.isnative and part.flags.c_contiguous):
+            raise ValueError(f"{path} must hold products row after row, in native byte order")
+    if padding_idx is not None and not 0 <= padding_idx < len(found[0]):
+        raise ValueError(
+            f"{path} must have a padding_idx in [0, {len(found[0])}), got {padding_idx}"
+        )
+    return [as_behaved(part) for part in found]

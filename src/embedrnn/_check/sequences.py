@@ -38,7 +38,10 @@ class Bags(NamedTuple):
 
 
 def sequences(
-    x: Any, lengths: npt.ArrayLike | None, offsets: npt.ArrayLike | None
+    x: Any,
+    lengths: npt.ArrayLike | None,
+    offsets: npt.ArrayLike | None,
+    mask: npt.ArrayLike | None = None,
 ) -> tuple[Array, npt.ArrayLike | None]:
     """Return what a recurrence reads as one array, and its offsets, which it may have itself.
 
@@ -58,7 +61,7 @@ def sequences(
             found = _joined("x", list(found), axes=2)
     if not isinstance(found, Ragged):
         return found, offsets
-    absent_where(f"x is {found.source}", lengths, offsets)
+    absent_where(f"x is {found.source}", lengths, offsets, mask)
     return found.values, found.offsets
 
 

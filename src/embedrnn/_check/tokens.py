@@ -49,7 +49,8 @@ class Ids(NamedTuple):
     def error(self, position: int, table: str, n_rows: int, *, strict: bool = False) -> IndexError:
         """Return the error for the valid id at a flat position, which says where it came from."""
         if len(self.steps) == 1 and not self.listed:  # ragged by offsets
-            return index_error(self.tokens, position, table, n_rows, strict=strict)
+            tokens = self.tokens.reshape(()) if self.alone else self.tokens
+            return index_error(tokens, position, table, n_rows, strict=strict)
         if self.rows.times is None:
             starts = None if self.alone else self.offsets[:-1]
             return index_error(self.tokens, position, table, n_rows, strict=strict, starts=starts)
@@ -65,12 +66,13 @@ def ids(
     offsets: npt.ArrayLike | None,
     mask: npt.ArrayLike | None,
     padding_idx: int | None,
-    n_rows: int,
+    n_rows: int | None,
 ) -> Ids:
     """Return checked ids of sequences. Without lengths, those of padded ones follow from padding.
 
-    A list that holds sequences is ragged also where they happen to be equally long, unless lengths
-    or a mask are given: the shape of the output must not depend on the data.
+    Padding also counts from the end of a table of `n_rows`, unless that is None. A list that holds
+    sequences is ragged also where they happen to be equally long, unless lengths or a mask are
+    given: the shape of the output must not depend on the data.
     """
     found = numbers("ids", value, apart=lengths is None and mask is None)
     if isinstance(found, Ragged):
@@ -102,7 +104,7 @@ def _padded(
     lengths: npt.ArrayLike | None,
     mask: npt.ArrayLike | None,
     padding_idx: int | None,
-    n_rows: int,
+    n_rows: int | None,
 ) -> Ids:
     batch, time = tokens.shape
     if mask is not None:
@@ -126,7 +128,9 @@ def _padded(
     return Ids(tokens[valid], bounds, Rows(batch, counts), (batch, time))
 
 
-def _refuse_padding(tokens: Indices, bounds: Offsets, padding_idx: int | None, n_rows: int) -> None:
+def _refuse_padding(
+    tokens: Indices, bounds: Offsets, padding_idx: int | None, n_rows: int | None
+) -> None:
     """Refuse padding in sequences that need none."""
     if padding_idx is None:
         return
@@ -141,7 +145,7 @@ def _refuse_padding(tokens: Indices, bounds: Offsets, padding_idx: int | None, n
     )
 
 
-def _without_padding(tokens: Indices, padding_idx: int, n_rows: int) -> Offsets:
+def _without_padding(tokens: Indices, padding_idx: int, n_rows: int | None) -> Offsets:
     """Return how many ids of each row stand before its padding, where there are no others."""
     valid = ~_is_padding(tokens, padding_idx, n_rows)
     counts: Offsets = valid.sum(axis=1)
@@ -161,7 +165,7 @@ def _without_padding(tokens: Indices, padding_idx: int, n_rows: int) -> Offsets:
 
 
 def _refuse_left_padding(
-    tokens: Indices, counts: Offsets, padding_idx: int | None, n_rows: int
+    tokens: Indices, counts: Offsets, padding_idx: int | None, n_rows: int | None
 ) -> None:
     """Refuse rows that begin with padding where their lengths say that they begin with ids."""
     if padding_idx is None or tokens.size == 0:
@@ -179,10 +183,10 @@ def _left_padding(row: int, padding_idx: int) -> ValueError:
     )
 
 
-def _is_padding(tokens: Indices, padding_idx: int, n_rows: int) -> npt.NDArray[np.bool_]:
-    """Return where ids name the row of padding, counted from either end."""
+def _is_padding(tokens: Indices, padding_idx: int, n_rows: int | None) -> npt.NDArray[np.bool_]:
+    """Return where ids name the row of padding, of so many counted from the end as well."""
     result: npt.NDArray[np.bool_] = tokens == padding_idx
-    if tokens.dtype.kind == "i":
+    if n_rows is not None and tokens.dtype.kind == "i":
         result |= tokens == padding_idx - n_rows
     return result
 

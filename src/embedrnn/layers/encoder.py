@@ -12,7 +12,7 @@ from embedrnn._check import encoder as _check_encoder
 from embedrnn._check.tokens import Ids
 from embedrnn._docs import ENCODER, documented
 from embedrnn._quiet import quiet
-from embedrnn._sequences import Path, Positions, TokenGrads, Tokens
+from embedrnn._sequences import Path, TokenGrads, Tokens
 from embedrnn.coalesce import RowGrad
 from embedrnn.layers.embedding import Embedding
 from embedrnn.layers.encoding import Encoding, Listed
@@ -206,8 +206,7 @@ class Encoder(Encoding):
         winners = wanted.winners(call, found)
 
         def backward(grad_output: Any = None, grad_state: Any = None) -> EncoderGrads:
-            outer = layout if wanted.steps else layout._replace(steps=(layout.rows.batch,))
-            given = outer.cotangent(grad_output, stack.width, layer.dtype)
+            given = wanted.cotangent(layout, grad_output, stack)
             grad, of_last = wanted.back(
                 stack, call, winners, given, stack.state_cotangents(layout, grad_state)
             )
@@ -216,14 +215,17 @@ class Encoder(Encoding):
             sources = (source,) * stack.directions
             of_first = stack.back(tape, layout, grad, of_last, sources, parameters)
             _, of_state = layout.results(None, of_first)
-            return EncoderGrads(self._of_table(call, listed.rows, of_rows), of_state, parameters)
+            return EncoderGrads(self._of_table(listed, of_rows), of_state, parameters)
 
         return layout.outputs(wanted.outputs(stack, found), found.states), backward
 
-    def _of_table(self, call: Ids, rows: Positions, values: Array) -> RowGrad:
+    def _of_table(self, listed: Listed, values: Array) -> RowGrad:
         """Return the gradient of the table, without the row of padding."""
-        kept = slice(None) if self._padding_idx is None else rows != self._padding_idx
-        return self.embedding._finished(RowGrad(rows[kept], values[kept]), call.tokens)
+        rows, named = listed.rows.copy(), listed.rows[listed.numbers]
+        if self._padding_idx is not None:
+            kept = rows != self._padding_idx
+            rows, values, named = rows[kept], values[kept], named[named != self._padding_idx]
+        return self.embedding._finished(RowGrad(rows, values), named)
 
     def freeze(self, dtype: npt.DTypeLike | None = None) -> FrozenEncoder:
         """Return an encoder with the input products of all rows of the table made once.
@@ -262,7 +264,7 @@ class Encoder(Encoding):
             np.arange(self._n_tokens),
             lambda table: [self._products(table, cell, stored) for cell in cells],
         )
-        return FrozenEncoder(
+        return FrozenEncoder._of(
             without_inputs(layer), products, padding_idx=self._padding_idx, strict=self._strict
         )
 

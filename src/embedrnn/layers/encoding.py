@@ -223,7 +223,8 @@ class Encoding(ABC):
         return in_batches(sequences, run, batch_tokens=batch_tokens, progress=progress)
 
     def _read(self, ids: Any, lengths: Any, offsets: Any, mask: Any) -> Ids:
-        return _tokens.ids(ids, lengths, offsets, mask, self._padding_idx, self._n_tokens)
+        n_rows = None if self._strict else self._n_tokens
+        return _tokens.ids(ids, lengths, offsets, mask, self._padding_idx, n_rows)
 
     def _listed(self, ids: Ids) -> Listed:
         """Return the distinct rows of ids, or raise the error for one that has none."""

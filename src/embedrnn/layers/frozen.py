@@ -49,18 +49,27 @@ class FrozenEncoder(Encoding):
     True
     """
 
-    def __init__(
-        self,
+    _products: tuple[Array, ...]
+
+    def __init__(self) -> None:
+        raise TypeError("Encoder.freeze() and FrozenEncoder.load() make frozen encoders")
+
+    @classmethod
+    def _of(
+        cls,
         recurrent: Recurrent,
         products: Sequence[Array],
         *,
         padding_idx: int | None,
         strict: bool,
-    ) -> None:
-        super().__init__(recurrent, len(products[0]), padding_idx, strict=strict)
+    ) -> Self:
+        """Return one of the products of each direction, and of a layer without inputs."""
+        self = cls.__new__(cls)
+        Encoding.__init__(self, recurrent, len(products[0]), padding_idx, strict=strict)
         self._products = tuple(products)
         for part in self._products:
             part.flags.writeable = False
+        return self
 
     @property
     def nbytes(self) -> int:
@@ -91,7 +100,10 @@ class FrozenEncoder(Encoding):
         ------
         OSError
             If the file cannot be written.
+        TypeError
+            If `path` is something else.
         """
+        _check_encoder.require_path(path)
         layer = self._layer
         about = {
             "format": _FORMAT,
@@ -124,6 +136,7 @@ class FrozenEncoder(Encoding):
         TypeError, ValueError
             If it is no such file, or one of another version.
         """
+        _check_encoder.require_path(path)
         arrays = _npz.load(path, (_ABOUT,))
         about = _check_encoder.frozen_about(
             path, bytes(arrays.pop(_ABOUT)), _FORMAT, tuple(_LAYERS)
@@ -134,11 +147,11 @@ class FrozenEncoder(Encoding):
         names = _PRODUCTS[: stack.directions]
         products = _check_encoder.frozen_products(
             path, [arrays.pop(name, None) for name in names], len(stack.cell.gates) * stack.hidden,
-            stack.dtype,
+            stack.dtype, about["padding_idx"],
         )  # fmt: skip
         parameters = _check.parameters(f"the encoder in {path}", shapes, options["dtype"], arrays)
         own = {name: np.array(array) for name, array in parameters.items()}
-        return cls(
+        return cls._of(
             kind._made(options, own), products,
             padding_idx=about["padding_idx"], strict=about["strict"],
         )  # fmt: skip

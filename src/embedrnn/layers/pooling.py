@@ -6,6 +6,7 @@ import numpy as np
 
 from embedrnn import _check
 from embedrnn._backend import current
+from embedrnn._check import encoder as _check_encoder
 from embedrnn._check.tokens import Ids
 from embedrnn._quiet import quiet
 from embedrnn._sequences import PoolMode, Positions
@@ -46,6 +47,13 @@ class Wanted(NamedTuple):
             return Layout(call.rows, call.steps, alone=call.alone, repeats=repeats)
         return Layout(call.ragged, call.tokens.shape, alone=call.alone)
 
+    def cotangent(self, layout: Layout, value: Any, stack: Stack) -> Array | None:
+        """Check the gradient of what came out beside the states."""
+        if not self.output:
+            _check_encoder.require_no_cotangent(value)
+        outer = layout if self.steps else layout._replace(steps=(layout.rows.batch,))
+        return outer.cotangent(value, stack.width, stack.dtype)
+
     def outputs(self, stack: Stack, found: Outputs) -> Array | None:
         """Return what comes out beside the states."""
         if self.pool == "last" and self.output:
@@ -82,7 +90,7 @@ class Wanted(NamedTuple):
         From that of what came out, as `Layout.cotangent` gives it: one row for each sequence, where
         there was one vector of each.
         """
-        if grad is None or self.steps or not self.output:
+        if grad is None or self.steps:
             return grad, of_last
         if self.pool == "last":
             parts = grad.reshape(len(grad), stack.directions, stack.hidden).swapaxes(0, 1)

@@ -116,7 +116,7 @@ class Recurrent(Layer):
             Of any strides: a (T, B, I) array transposed costs no copy. What stands at padded steps
             is never read. Ragged with `offsets`, or as a list of arrays (T_b, input_size), equally
             long or not, or as an Arrow list array of fixed-size lists; or as PyTorch packs it. Of
-            shape (T, input_size), with neither lengths nor offsets, it is one sequence.
+            shape (T, input_size), without lengths, offsets and a mask, it is one sequence.
         {lengths}
         state : array_like, shape (num_layers * directions, B, H), optional
             The state before the first step, in each layer one direction's after the other's; of an
@@ -233,12 +233,12 @@ class Recurrent(Layer):
         padding_fill: PaddingFill,
     ) -> tuple[Array, Layout]:
         """Return the checked input, and how its rows are laid out."""
-        repeats = padding_fill != "zero" and _check.repeats_padding(padding_fill)
+        repeats = _check.repeats_padding(padding_fill)
         if type(x) is not np.ndarray or (x.ndim < 3 and (x.ndim < 2 or offsets is None)):
             if isinstance(x, Packed):
                 _check.absent_where("x is Packed", lengths, offsets, mask)
                 return self._read_packed(x, resets)
-            x, offsets = _check.sequences(x, lengths, offsets)
+            x, offsets = _check.sequences(x, lengths, offsets, mask)
             if x.ndim == 2 and offsets is None and lengths is None and mask is None:
                 return self._read_alone(x, resets)
         axes = "BTI" if offsets is None else "NI"

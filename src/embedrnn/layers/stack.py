@@ -84,7 +84,9 @@ class Stack(NamedTuple):
         given, new = self.states(state, layout.rows.batch, layout.alone)
         if layout.order is not None:
             given = layout.sorted(given)
-        pooled = None if pool is None else np.empty((layout.rows.batch, self.width), self.dtype)
+        pooled = None
+        if pool is not None:
+            pooled = Pool(pool, np.empty((layout.rows.batch, self.width), self.dtype))
         out = None
         for layer in range(self.num_layers):
             last = layer == self.num_layers - 1
@@ -98,11 +100,11 @@ class Stack(NamedTuple):
                     sources[reverse], layout.rows, layout.resets, given, reverse == 1,
                     None if out is None else out[..., part], new, k,
                     None if tape is None else tape.tapes[k],
-                    Pool(pool, pooled[:, part]) if last and pool and pooled is not None else None,
+                    None if pooled is None or not last else Pool(pooled.mode, pooled.out[:, part]),
                 )  # fmt: skip
             if out is not None:
                 sources = (out,) * self.directions
-        return Outputs(out, pooled, new)
+        return Outputs(out, None if pooled is None else pooled.out, new)
 
     def back(
         self,
@@ -121,8 +123,8 @@ class Stack(NamedTuple):
         shape = (self.num_layers * self.directions, layout.rows.batch, self.hidden)
         of_first = tuple(np.empty(shape, self.dtype) for _ in of_last)
         for layer in reversed(range(self.num_layers)):
-            of_below = np.zeros((*layout.steps, self.width if layer else 0), self.dtype)
-            below: SourceGrads = (of_below,) * self.directions if layer else sources
+            of_below = np.zeros((*layout.steps, self.width), self.dtype) if layer > 0 else None
+            below = sources if of_below is None else (of_below,) * self.directions
             for reverse, (weight_ih, weight_hh, bias_ih, bias_hh) in enumerate(self.names(layer)):
                 k = layer * self.directions + reverse
                 part = slice(reverse * self.hidden, (reverse + 1) * self.hidden)
@@ -132,6 +134,7 @@ class Stack(NamedTuple):
                     (parameters[weight_ih], parameters[weight_hh], parameters.get(bias_ih),
                      parameters.get(bias_hh)), k,
                 )  # fmt: skip
-            tape.back_through_drop(layer, of_below)
-            grad = of_below
+            if of_below is not None:
+                tape.back_through_drop(layer, of_below)
+                grad = of_below
         return of_first
