@@ -81,7 +81,7 @@ MUTANTS = [
     ),
     Mutant(
         "gradient not dropped as the output was", "src/embedrnn/layers/stack.py",
-        "tape.back_through_drop(layer, grad)", "pass", "test_layers_vjp.py",
+        "tape.back_through_drop(layer, of_below)", "pass", "test_layers_vjp.py",
     ),
     Mutant(
         "what is kept not scaled", "src/embedrnn/layers/tape.py",
@@ -89,7 +89,8 @@ MUTANTS = [
     ),
     Mutant(
         "encoder: frozen rows as they are, not bounded", "src/embedrnn/layers/encoder.py",
-        "self.embedding(rows).astype", "gather(self.embedding.weight, rows).astype",
+        "products = self.embedding._looked_up(\n            np.arange(self._n_tokens),",
+        "products = self.embedding._looked_up(\n            np.arange(0),",
         "test_encoder.py::test_rows_are_bounded_as_they_are_looked_up",
     ),
     Mutant(
@@ -99,7 +100,7 @@ MUTANTS = [
     ),
     Mutant(
         "encoder: bias within a frozen step", "src/embedrnn/layers/frozen.py",
-        "own[bias_hh][: len(own[bias_hh]) - layer._stack.cell.inner * hidden] = 0",
+        "own[bias_hh][: len(own[bias_hh]) - inner] = 0",
         "own[bias_hh][...] = 0", "test_encoder.py::test_frozen_has_the_bits_of_the_encoder",
     ),
     Mutant(
@@ -263,7 +264,7 @@ MUTANTS = [
     ),
     Mutant(
         "encoder: no number is the greatest", "cpp/kernels/pool-inl.h",
-        "(v > most) | (v != v) ? v : most", "v > most ? v : most",
+        "((v > most) | (v != v)) ? v : most", "v > most ? v : most",
         "test_encoder.py::test_not_a_number_is_pooled",
     ),
     Mutant(
@@ -286,6 +287,15 @@ MUTANTS = [
         "encoder: number behind the last row", "cpp/bindings/recurrence.cpp",
         "n == 0 || most < static_cast", "n == 0 || most <= static_cast",
         "test_encoder.py::test_the_core_refuses_tokens_beyond_their_arrays",
+    ),
+    Mutant(
+        "mask: padding of holes left as it was", "cpp/ops/recurrence/group.h",
+        "fill_zero(row, time, until);", "if (step == row.length) fill_zero(row, time, until);",
+        "test_mask.py",
+    ),
+    Mutant(
+        "mask: rows that begin where they end", "src/embedrnn/_check/ragged.py",
+        "starts = lengths.cumsum() - lengths", "starts = lengths.cumsum()", "test_mask.py",
     ),
     Mutant(
         "encoder: times beyond T", "cpp/bindings/recurrence.cpp",

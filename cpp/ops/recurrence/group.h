@@ -155,28 +155,28 @@ class Group {
   void fill_padding(const Row& row) {
     std::ptrdiff_t time = 0;
     for (std::ptrdiff_t step = 0; step <= row.length; ++step) {
-      const std::ptrdiff_t end =
+      const std::ptrdiff_t until =
           step < row.length ? args.output.starts.time(row.batch, step) : args.batch.time;
-      fill_zero(row, time, end);
-      time = end + 1;
+      fill_zero(row, time, until);
+      time = until + 1;
     }
   }
 
   // The outputs of some steps. Side by side they are filled in one go: row by row the zeros of an
   // output larger than the caches took twice as long.
-  void fill_zero(const Row& row, std::ptrdiff_t time, std::ptrdiff_t end) {
+  void fill_zero(const Row& row, std::ptrdiff_t time, std::ptrdiff_t until) {
     const Sequences<T>& output = args.output;
     const std::ptrdiff_t hidden = cell.hidden();
     const bool whole = output.col_stride == 1 && output.step_stride == hidden;
     const std::ptrdiff_t steps =
         whole ? kZeroedBytes / (hidden * std::ptrdiff_t{sizeof(T)}) + 1 : 1;
-    for (; time < end; time += steps) {
-      const std::ptrdiff_t n = std::min(steps, end - time);
-      T* const first = output.at_time(row.batch, time);
+    for (; time < until; time += steps) {
+      const std::ptrdiff_t n = std::min(steps, until - time);
+      T* const to = output.at_time(row.batch, time);
       if (output.col_stride == 1) {
-        std::fill_n(first, n * hidden, T{0});
+        std::fill_n(to, n * hidden, T{0});
       } else {
-        for (std::ptrdiff_t u = 0; u < hidden; ++u) first[u * output.col_stride] = T{0};
+        for (std::ptrdiff_t u = 0; u < hidden; ++u) to[u * output.col_stride] = T{0};
       }
       account_.add(kFlopsOfOverhead + static_cast<double>(n * hidden));
     }
