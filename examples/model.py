@@ -1,4 +1,4 @@
-"""Embedding, LSTM and a softmax after each step: what is trained, and its gradients."""
+"""An encoder of words and a softmax after each step: what is trained, and its gradients."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,6 +37,7 @@ class Model:
         self.lstm = er.LSTM(
             width, hidden, layers, dropout=dropout, bidirectional=bidirectional, rng=rng
         )
+        self.encoder = er.Encoder(self.embedding, self.lstm)
         bound = features**-0.5
         self.output = {
             "weight": rng.uniform(-bound, bound, (classes, features)).astype(np.float32),
@@ -46,7 +47,7 @@ class Model:
 
     def logits(self, batch: Batch) -> Array:
         """Return the score of each class at each word, (N, classes)."""
-        hidden, _ = self.lstm(self.embedding(batch.words), offsets=batch.offsets)
+        hidden, _ = self.encoder(batch.words, offsets=batch.offsets)
         return self.scores(hidden)
 
     def scores(self, hidden: Array) -> Array:
@@ -65,13 +66,12 @@ class Model:
         That of the embedding is a RowGrad of the words of the batch: neither it nor the step of the
         optimiser takes longer when the vocabulary grows.
         """
-        x, embedding_backward = self.embedding.vjp(batch.words)
-        (hidden, _), lstm_backward = self.lstm.vjp(x, offsets=batch.offsets, rng=rng)
+        (hidden, _), backward = self.encoder.vjp(batch.words, offsets=batch.offsets, rng=rng)
         loss, grad_scores = cross_entropy(self.scores(hidden), batch.targets)
-        lstm = lstm_backward(grad_scores @ self.output["weight"])
+        grads = backward(grad_scores @ self.output["weight"])
         return loss, {
-            "embedding": {"weight": embedding_backward(lstm.x)},
-            "lstm": lstm.parameters,
+            "embedding": {"weight": grads.weight},
+            "lstm": grads.parameters,
             "output": {"weight": grad_scores.T @ hidden, "bias": grad_scores.sum(axis=0)},
         }
 
