@@ -269,6 +269,15 @@ def test_what_is_no_exception_comes_at_once(where: str) -> None:
     assert list(stream) == []
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Have Ctrl-C raise KeyboardInterrupt, also in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_comes_through_while_a_batch_is_waited_for() -> None:
     ran = []
 
