@@ -21,11 +21,14 @@ def stream(name: str, value: Iterable[Any]) -> Iterator[Any]:
         ) from None
 
 
-def streamed(name: str, value: Any) -> Indices:
-    """Return one sequence of a stream as an array of our own.
+def streamed(name: str, number: int, value: Any) -> Indices:
+    """Return a sequence of a stream, the one of this number, as an array of our own.
 
     A stream may write each of its sequences to the same memory.
     """
+    if type(value) is np.ndarray and value.ndim == 1 and value.dtype.kind in "iu":
+        return value.copy()  # a short way for what is plain: there may be millions
+    name = f"{name}[{number}]"
     array = as_array(name, value)
     if array.shape == (0,) and not isinstance(value, np.ndarray):
         return np.empty(0, np.intp)  # an empty list has no dtype of its own

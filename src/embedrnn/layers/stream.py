@@ -105,7 +105,7 @@ def _windows(items: Iterator[Any], size: int) -> Iterator[tuple[list[Ids], Excep
         window, held = list[Ids](), 0
         try:
             while held < size:
-                window.append(_check.streamed(f"sequences[{number}]", next(items)))
+                window.append(_check.streamed("sequences", number, next(items)))
                 number, held = number + 1, held + max(1, len(window[-1]))
         except Exception as error:
             ended = error
