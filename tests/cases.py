@@ -444,6 +444,16 @@ def assert_same_bits(actual: Any, expected: Any) -> None:
         raise AssertionError("equal values with different bits")
 
 
+def assert_agree(backend: str, actual: np.ndarray, expected: np.ndarray) -> None:
+    """Demand equal bits of the compiled core; a BLAS product depends on shape and layout."""
+    if backend != "numpy":
+        assert_same_bits(np.ascontiguousarray(actual), np.ascontiguousarray(expected))
+    else:
+        size = max(1.0, float(np.abs(expected).max(initial=0)))
+        atol = 32 * np.finfo(actual.dtype).eps * size
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=atol, strict=True)
+
+
 def snapshot(arguments: dict[str, Any]) -> dict[str, bytes]:
     """Return the bytes of each array among `arguments`."""
     return {k: v.tobytes() for k, v in arguments.items() if isinstance(v, np.ndarray)}

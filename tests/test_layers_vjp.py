@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import embedrnn as er
-from cases import LAYERS, assert_same_bits, flat, padding
+from cases import LAYERS, assert_agree, assert_same_bits, flat, padding
 from embedrnn import _numpy
 
 STACKS = [(1, False), (1, True), (3, False), (2, True)]
@@ -53,16 +53,6 @@ def all_of(grads: Any) -> dict[str, np.ndarray]:
     named = {f"state {place}": part for place, part in enumerate(states)}
     x = grads.x.data if isinstance(grads.x, er.Packed) else grads.x
     return {"x": x} | named | grads.parameters
-
-
-def assert_agree(backend: str, actual: np.ndarray, expected: np.ndarray) -> None:
-    """Demand equal bits of the compiled core; a BLAS product depends on shape and layout."""
-    if backend != "numpy":
-        assert_same_bits(np.ascontiguousarray(actual), np.ascontiguousarray(expected))
-    else:
-        size = max(1.0, float(np.abs(expected).max(initial=0)))
-        atol = 32 * np.finfo(actual.dtype).eps * size
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=atol, strict=True)
 
 
 def assert_all_agree(backend: str, actual: Any, expected: Any) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import embedrnn as er
-from cases import LAYERS, LAYOUTS, assert_same_bits, flat
+from cases import LAYERS, LAYOUTS, assert_agree, assert_same_bits, flat
 from embedrnn import _backend, _numpy
 from embedrnn._sequences import Rows
 
@@ -74,16 +74,6 @@ def all_of(grads: Any) -> dict[str, np.ndarray]:
 
 def rows_of(states: Any, rows: slice) -> Any:
     return packed_up([part[:, rows] for part in flat((0, states))[1:]])
-
-
-def assert_agree(backend: str, actual: np.ndarray, expected: np.ndarray) -> None:
-    """Demand equal bits of the compiled core; a BLAS product depends on shape and layout."""
-    if backend != "numpy":
-        assert_same_bits(np.ascontiguousarray(actual), np.ascontiguousarray(expected))
-    else:
-        size = max(1.0, float(np.abs(expected).max(initial=0)))
-        atol = 32 * np.finfo(actual.dtype).eps * size
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=atol, strict=True)
 
 
 def assert_all_agree(backend: str, actual: list[np.ndarray], expected: list[np.ndarray]) -> None:

@@ -50,12 +50,17 @@ def rows_of(
     if offsets is not None:
         absent_where("there are offsets", lengths, mask=mask)
         bounds = with_last(whole_numbers("offsets", offsets), shape[0], "steps")
-        return Rows(bounds.size - 1, np.diff(bounds), bounds[:-1])
+        return ragged_rows(bounds)
     batch, time = shape[:2]
     if mask is not None:
         absent_where("there is a mask", lengths)
         return rows_of_mask(mask_of(mask, (batch, time)))
     return Rows(batch, None if lengths is None else lengths_of(lengths, batch, time))
+
+
+def ragged_rows(bounds: Offsets) -> Rows:
+    """Return rows one behind the other, by where each begins and the last one ends."""
+    return Rows(bounds.size - 1, np.diff(bounds), bounds[:-1])
 
 
 def mask_of(mask: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:

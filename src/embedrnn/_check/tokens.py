@@ -12,6 +12,7 @@ from embedrnn._check.ragged import (
     equal_rows,
     lengths_of,
     mask_of,
+    ragged_rows,
     rows_of,
     rows_of_mask,
 )
@@ -93,10 +94,6 @@ def ids(
         return _padded(tokens[None], None, None, padding_idx, n_rows)._replace(alone=True)
     _require_axes(tokens, 2)
     return _padded(tokens, lengths, mask, padding_idx, n_rows)
-
-
-def ragged_rows(bounds: Offsets) -> Rows:
-    return Rows(bounds.size - 1, np.diff(bounds), bounds[:-1])
 
 
 def _padded(

@@ -20,11 +20,9 @@ def group_rows(
 
     Returns the first bad position or -1, and the number of rows; writes nothing in the first case.
     """
-    bad = first_out_of_range(indices, n_rows)
+    bad, named = _named(indices, n_rows)
     if bad >= 0:
         return bad, 0
-    named = indices.reshape(-1).astype(np.int64)
-    named[named < 0] += n_rows
     distinct, counts = np.unique(named, return_counts=True)
     rows[: distinct.size] = distinct
     positions[...] = np.argsort(named, kind="stable")
@@ -36,14 +34,19 @@ def number_rows(
     indices: Indices, n_rows: int, rows: Positions, numbers: Positions
 ) -> tuple[int, int]:
     """Fill in the distinct rows, and which of them each index names; return as `group_rows`."""
-    bad = first_out_of_range(indices, n_rows)
+    bad, named = _named(indices, n_rows)
     if bad >= 0:
         return bad, 0
-    named = indices.reshape(-1).astype(np.int64)
-    named[named < 0] += n_rows
     distinct, inverse = np.unique(named, return_inverse=True)
     rows[: distinct.size], numbers[...] = distinct, inverse
     return -1, distinct.size
+
+
+def _named(indices: Indices, n_rows: int) -> tuple[int, Positions]:
+    """Return the first bad position or -1, and the rows that the indices name if there is none."""
+    named = indices.reshape(-1).astype(np.int64)
+    named[named < 0] += n_rows
+    return first_out_of_range(indices, n_rows), named
 
 
 def coalesce(

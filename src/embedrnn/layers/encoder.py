@@ -22,7 +22,7 @@ from embedrnn.layers.layout import PaddingFill
 from embedrnn.layers.pooling import PoolingMode, Wanted
 from embedrnn.layers.recurrent import Recurrent
 from embedrnn.layers.stack import Outputs
-from embedrnn.quantized import QuantizedRows
+from embedrnn.layers.table import stored
 from embedrnn.rows import gather
 
 # Rows of the table whose input products are made in one go.
@@ -122,10 +122,8 @@ class Encoder(Encoding):
         path: Path = "distinct" if pays else "steps"
 
         def look(weight: Any) -> Any:
-            stored = weight.rows if isinstance(weight, QuantizedRows) else weight
-            tokens = self._tokens(
-                ids, listed, stored, _check_encoder.storage_of_table(weight), path
-            )
+            storage = _check_encoder.storage_of_table(weight)
+            tokens = self._tokens(ids, listed, stored(weight), storage, path)
             return run((tokens,) * self.recurrent._stack.directions)
 
         return self.embedding._looked_up(listed.rows, look)
@@ -258,11 +256,11 @@ class Encoder(Encoding):
         True
         """
         layer = self.recurrent
-        stored = _check_encoder.frozen_dtype(dtype, layer.dtype)
+        dtype = _check_encoder.frozen_dtype(dtype, layer.dtype)
         cells = layer._cells()[: layer._stack.directions]
         products = self.embedding._looked_up(
             np.arange(self._n_tokens),
-            lambda table: [self._products(table, cell, stored) for cell in cells],
+            lambda table: [self._products(table, cell, dtype) for cell in cells],
         )
         return FrozenEncoder._of(
             without_inputs(layer), products, padding_idx=self._padding_idx, strict=self._strict

@@ -41,7 +41,7 @@ class Table(Layer):
             weight = _initial(checked, rng)
         else:  # a view of what is somebody else's, who may go on writing to it
             shape, dtype = self._shapes(checked)["weight"], self._stored_in(checked)
-            weight = _check.given_table(_stored(weight), shape, dtype).view()
+            weight = _check.given_table(stored(weight), shape, dtype).view()
         self._hold(checked, {"weight": weight})
 
     @staticmethod
@@ -134,7 +134,7 @@ class Table(Layer):
 
     def _replace(self, what: str, given: Mapping[str, Any], *, whole: bool) -> None:
         if isinstance(given, Mapping):
-            given = {name: _stored(array) for name, array in given.items()}
+            given = {name: stored(array) for name, array in given.items()}
         super()._replace(what, given, whole=whole)
 
     def _require_gradient(self) -> None:
@@ -185,7 +185,7 @@ class Table(Layer):
         return rounded(grad, self.dtype)
 
 
-def _stored(weight: Any) -> Any:
+def stored(weight: Any) -> Any:
     """Return a table as a layer stores it."""
     return weight.rows if isinstance(weight, QuantizedRows) else weight
 
