@@ -234,6 +234,10 @@ GATES = {name: len(cell.gates) for name, cell in CELLS.items()}
 def cell_arguments(case: RnnCase, dtype: Any, cell: str) -> dict[str, Any]:
     """Return the arguments of the case with the weights of every gate, and a cell state."""
     arguments = case.arguments(dtype, gates=GATES[cell])
+    least = {"leak": 0.05, "weight_ch": -1}
+    for name in CELLS[cell].parameters[4:]:
+        shape = CELLS[cell].diagonals * case.hidden
+        arguments[name] = np.random.default_rng(12).uniform(least[name], 1, shape).astype(dtype)
     if "h_0" in arguments:
         h_0, *others = CELLS[cell].initial
         arguments |= {name: arguments[h_0][::-1].copy() for name in others}
@@ -244,8 +248,17 @@ def cell_arguments(case: RnnCase, dtype: Any, cell: str) -> dict[str, Any]:
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "rnn_tanh": ("rnn", {"nonlinearity": "tanh"}),
     "rnn_relu": ("rnn", {"nonlinearity": "relu"}),
+    "rnn_tanh_leaky": ("rnn", {"nonlinearity": "tanh"}),
+    "rnn_relu_leaky": ("rnn", {"nonlinearity": "relu"}),
     "gru_reset_before": ("gru", {"reset_after": False}),
+    "lstm_peephole": ("lstm", {}),
 }
+
+
+def packed_weights(cell: str, arguments: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the parameters of a cell as backends take them."""
+    return (*(arguments.get(name) for name in CELLS[cell].parameters), None)[:5]
+
 
 # The recurrent layers, and the cell of each without options: the first in the table of cells.
 LAYERS = {VARIANTS.get(cell, (cell,))[0].upper(): cell for cell in reversed(CELLS)}
@@ -319,7 +332,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 def _step(cell: str, x: np.ndarray, states: list[np.ndarray], w: list[Any]) -> list[np.ndarray]:
     """Return the states of one row behind a step, gate by gate."""
-    w_ih, w_hh, b_ih, b_hh = (np.split(part, GATES[cell]) for part in w)
+    w_ih, w_hh, b_ih, b_hh = (np.split(part, GATES[cell]) for part in w[:4])
     h = states[0]
     from_x = [weight @ x + bias for weight, bias in zip(w_ih, b_ih, strict=True)]
     from_h = [weight @ h + bias for weight, bias in zip(w_hh, b_hh, strict=True)]
@@ -328,6 +341,13 @@ def _step(cell: str, x: np.ndarray, states: list[np.ndarray], w: list[Any]) -> l
         return [np.tanh(sums[0])]
     if cell == "rnn_relu":
         return [np.maximum(sums[0], 0)]
+    if cell in {"rnn_tanh_leaky", "rnn_relu_leaky"}:
+        (new,) = _step(cell.removesuffix("_leaky"), x, states, w)
+        return [h + w[4] * (new - h)]
+    if cell == "lstm_peephole":
+        (i, f, g, o), (p_i, p_f, p_o) = sums, np.split(w[4], 3)
+        c = _sigmoid(f + p_f * states[1]) * states[1] + _sigmoid(i + p_i * states[1]) * np.tanh(g)
+        return [_sigmoid(o + p_o * c) * np.tanh(c), c]
     if cell == "lstm":
         i, f, g, o = sums
         c = _sigmoid(f) * states[1] + _sigmoid(i) * np.tanh(g)
@@ -345,7 +365,8 @@ def reference(cell: str, arguments: dict[str, Any], reverse: bool = False) -> li
     (batch, steps, _), hidden = x.shape, weight_hh.shape[1]
     zeros = np.zeros(len(weight_hh))
     biases = [np.float64(arguments.get(name, zeros)) for name in ("bias_ih", "bias_hh")]
-    weights = [arguments["weight_ih"].astype("f8"), weight_hh, *biases]
+    diagonals = [np.float64(arguments[name]) for name in CELLS[cell].parameters[4:]]
+    weights = [arguments["weight_ih"].astype("f8"), weight_hh, *biases, *diagonals]
     lengths, output = arguments.get("lengths"), np.zeros((batch, steps, hidden))
     resets, absent = arguments.get("resets"), np.zeros((batch, hidden))
     first = [np.array(arguments.get(name, absent), "f8") for name in CELLS[cell].initial]

@@ -15,9 +15,11 @@ from cases import assert_same_bits, flat
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "rnn_tanh": ("RNN", {}),
     "rnn_relu": ("RNN", {"nonlinearity": "relu"}),
+    "rnn_tanh_leaky": ("RNN", {"leak": 0.3}),
     "gru": ("GRU", {}),
     "gru_reset_before": ("GRU", {"reset_after": False}),
     "lstm": ("LSTM", {}),
+    "lstm_peephole": ("LSTM", {"peepholes": True}),
 }
 STACKS = [(1, False), (1, True), (2, False), (2, True)]
 POOLS = ("mean", "max", "last")

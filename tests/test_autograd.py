@@ -25,7 +25,7 @@ from embedrnn._cells import CELLS
 from embedrnn.adapters import autograd as ad
 
 FUNCTIONS = [getattr(ad, name) for name in ad.__all__]
-FLOATS = ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "h_0", "c_0")
+FLOATS = ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "h_0", "c_0", "leak", "weight_ch")
 BAG_MODES = [
     ("sum", False), ("sum", True), ("mean", False), ("mean", True), ("sqrtn", True), ("max", False),
 ]  # fmt: skip

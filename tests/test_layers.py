@@ -62,18 +62,20 @@ def stacked(layer: Any, x: np.ndarray, lengths: Any, state: Any) -> tuple[Any, A
         for name in ("nonlinearity", "reset_after")
         if hasattr(layer, name)
     }
+    cell = layer._stack.cell
     states = state if isinstance(state, tuple) else (state,)
     finals: list[list[np.ndarray]] = [[] for _ in states]
     for k in range(layer.num_layers):
         outputs = []
         for reverse in range(1 + layer.bidirectional):
-            names = [f"{name}_l{k}{'_reverse' * reverse}"
-                     for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]  # fmt: skip
-            weights = [layer.state_dict().get(name) for name in names]
+            weights = {
+                name: layer.state_dict().get(f"{name}_l{k}{'_reverse' * reverse}")
+                for name in cell.parameters
+            }
             position = len(finals[0])
             start = {n: s[position] for n, s in zip(("h_0", "c_0"), states, strict=False)}
             result = forward(
-                x, *weights, lengths=lengths, reverse=bool(reverse), **start, **options
+                x, **weights, lengths=lengths, reverse=bool(reverse), **start, **options
             )
             output, *final = flat(result)
             outputs.append(output)
@@ -108,16 +110,55 @@ def test_a_layer_is_its_functions_stacked(
 
 @pytest.mark.parametrize(
     ("cell", "option"),
-    [("RNN", {"nonlinearity": "relu"}), ("GRU", {"reset_after": False})],
-    ids=["relu", "reset_before"],
+    [
+        ("RNN", {"nonlinearity": "relu"}),
+        ("RNN", {"leak": 0.25}),
+        ("RNN", {"nonlinearity": "relu", "leak": 0.25, "bias": False}),
+        ("GRU", {"reset_after": False}),
+        ("LSTM", {"peepholes": True}),
+        ("LSTM", {"peepholes": True, "num_layers": 2, "bidirectional": True}),
+    ],
+    ids=["relu", "leaky", "leaky_relu", "reset_before", "peepholes", "peepholes_stacked"],
 )
 def test_variants(backend: str, cell: str, option: dict[str, Any]) -> None:
-    layer, plain = make(cell, **option), make(cell)
+    layer = make(cell, **option)
+    sizes = ("num_layers", "bidirectional", "bias")
+    plain = make(cell, **{name: option[name] for name in sizes if name in option})
     arguments = batch_of(layer)
     expected = stacked(layer, **arguments)
     for got, wanted in zip(flat(layer(**arguments)), flat(expected), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-6)
     assert not np.array_equal(layer(**arguments)[0], plain(**arguments)[0])
+
+
+def test_leaks_begin_as_they_are_told(backend: str) -> None:
+    layer, whole = er.RNN(5, 7, 2, bidirectional=True, leak=0.25), er.RNN(5, 7, leak=1, rng=0)
+    assert {name for name in layer.state_dict() if name.startswith("leak")} == {
+        "leak_l0", "leak_l0_reverse", "leak_l1", "leak_l1_reverse"}  # fmt: skip
+    for name in ("leak_l0", "leak_l1_reverse"):
+        assert_same_bits(getattr(layer, name), np.full(7, 0.25, np.float32))
+    x, plain = np.ones((2, 3, 5), np.float32), er.RNN(5, 7)
+    plain.load_state_dict({n: a for n, a in whole.state_dict().items() if n != "leak_l0"})
+    assert_all_same(whole(x), plain(x))
+    whole.update({"leak_l0": np.linspace(0, 1, 7, dtype=np.float32)})
+    assert_same_bits(whole(x)[0][..., 0], np.zeros((2, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("cell", "option"), [("RNN", {"leak": 0.5}), ("LSTM", {"peepholes": True})]
+)
+def test_diagonals_are_pickled_and_stepped(backend: str, cell: str, option: Any) -> None:
+    layer = make(cell, **option)
+    name = layer._stack.cell.parameters[-1] + "_l0"
+    again, x = pickle.loads(pickle.dumps(layer)), np.ones((2, 3, 5), np.float32)
+    assert_all_same(layer(x), again(x))
+    (output, _), backward = again.vjp(x)
+    grads = backward(np.ones_like(output)).parameters
+    assert grads[name].shape == getattr(layer, name).shape
+    assert grads[name].any()
+    er.optim.SGD(again, lr=0.5).step(grads)
+    expected = getattr(layer, name) - np.float32(0.5) * grads[name]
+    np.testing.assert_allclose(getattr(again, name), expected, rtol=1e-6)
 
 
 @each_cell
@@ -745,6 +786,8 @@ def test_a_call_never_mixes_old_and_new_parameters(native: str, cell: str) -> No
     [
         (er.RNN(5, 7), "RNN(5, 7)"),
         (er.RNN(5, 7, 2, nonlinearity="relu"), "RNN(5, 7, num_layers=2, nonlinearity='relu')"),
+        (er.RNN(5, 7, leak=0.5), "RNN(5, 7, leak=0.5)"),
+        (er.LSTM(5, 7, peepholes=True), "LSTM(5, 7, peepholes=True)"),
         (er.GRU(5, 7, bias=False, reset_after=False), "GRU(5, 7, bias=False, reset_after=False)"),
         (er.LSTM(5, 7, 3, bidirectional=True, dtype="f8"),
          "LSTM(5, 7, num_layers=3, bidirectional=True, dtype=float64)"),
@@ -771,6 +814,12 @@ def test_refused_options(cell: str, case: str) -> None:
     error, sizes, options, message = BAD_OPTIONS[case]
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         make(cell, *sizes, **options)
+
+
+@pytest.mark.parametrize("leak", [0, -0.5, 1.5, np.nan])
+def test_refused_leak(leak: float) -> None:
+    with pytest.raises(ValueError, match=rf"^leak must be in \(0, 1\], got {float(leak)}$"):
+        er.RNN(5, 7, leak=leak)
 
 
 def test_refused_nonlinearity() -> None:

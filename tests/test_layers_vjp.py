@@ -152,8 +152,13 @@ def test_a_layer_without_biases(backend: str, dtype: Any, cell: str) -> None:
 
 @pytest.mark.parametrize(
     ("cell", "option"),
-    [("RNN", {"nonlinearity": "relu"}), ("GRU", {"reset_after": False})],
-    ids=["relu", "reset_before"],
+    [
+        ("RNN", {"nonlinearity": "relu"}),
+        ("RNN", {"leak": 0.25}),
+        ("GRU", {"reset_after": False}),
+        ("LSTM", {"peepholes": True}),
+    ],
+    ids=["relu", "leaky", "reset_before", "peepholes"],
 )
 def test_variants_are_their_functions(backend: str, cell: str, option: dict[str, Any]) -> None:
     layer = make(cell, **option)
@@ -161,14 +166,18 @@ def test_variants_are_their_functions(backend: str, cell: str, option: dict[str,
     result, backward = layer.vjp(**arguments)
     of_output, of_state = cotangents(result)
     grads = backward(of_output, of_state)
-    call = {"x": arguments["x"], "lengths": LENGTHS, "h_0": arguments["state"][0]} | option
+    call = {"x": arguments["x"], "lengths": LENGTHS, "h_0": arguments["state"][0]}
+    call |= {name: on for name, on in option.items() if name not in {"leak", "peepholes"}}
+    if cell == "LSTM":
+        call["h_0"], call["c_0"] = (part[0] for part in arguments["state"])
     call |= {name.removesuffix("_l0"): array for name, array in layer.state_dict().items()}
     _, other = getattr(er, f"{cell.lower()}_vjp")(**call)
-    expected = other(of_output, of_state[0])
+    parts = tuple(part[0] for part in flat((0, of_state))[1:])
+    expected = other(of_output, parts if len(parts) > 1 else parts[0])
     for name, grad in grads.parameters.items():
         assert_agree(backend, grad, getattr(expected, name.removesuffix("_l0")))
     assert_agree(backend, grads.x, expected.x)
-    assert_agree(backend, grads.state[0], expected.h_0)
+    assert_agree(backend, flat((0, grads.state))[1][0], expected.h_0)
 
 
 @each_cell

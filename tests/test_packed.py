@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 import embedrnn as er
-from cases import RNN_CASES, RnnCase, assert_same_bits, cell_arguments, run_cell
+from cases import (
+    RNN_CASES,
+    RnnCase,
+    assert_same_bits,
+    cell_arguments,
+    packed_weights,
+    run_cell,
+)
 from embedrnn import _backend
 from embedrnn._cells import CELLS
 from embedrnn._sequences import Rows
@@ -27,8 +34,7 @@ each_shape = pytest.mark.parametrize(
 
 
 def pack(cell: str, arguments: dict[str, Any]) -> Any:
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    return _backend.current().pack(cell, *(arguments.get(name) for name in names))
+    return _backend.current().pack(cell, *packed_weights(cell, arguments))
 
 
 def states_of(cell: str, arguments: dict[str, Any]) -> tuple[Any, ...]:
@@ -206,7 +212,7 @@ def test_the_weights_are_copied(backend: str, dtype: Any, cell: str) -> None:
     arguments = cell_arguments(RnnCase("", 3, 4, 5, 17), dtype, cell)
     packed = pack(cell, arguments)
     expected = forward(packed, cell, arguments)
-    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+    for name in CELLS[cell].parameters:
         arguments[name][...] = np.nan
     for actual, wanted in zip(forward(packed, cell, arguments), expected, strict=True):
         assert_same_bits(actual, wanted)

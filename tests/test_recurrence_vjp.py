@@ -21,6 +21,7 @@ from cases import (
     cell_arguments,
     flat,
     guarded,
+    packed_weights,
     padding,
     run_cell,
     vjp_cell,
@@ -35,7 +36,7 @@ both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forwar
 Arguments = dict[str, Any]
 
 CASE = RnnCase("case", 7, 9, 11, 19)
-FLOATS = ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "h_0", "c_0")
+FLOATS = ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "h_0", "c_0", "leak", "weight_ch")
 
 
 def cotangents(result: tuple[Any, Any], seed: int = 5) -> tuple[np.ndarray, Any]:
@@ -48,14 +49,23 @@ def cotangents(result: tuple[Any, Any], seed: int = 5) -> tuple[np.ndarray, Any]
 
 
 def pack(cell: str, arguments: Arguments) -> Any:
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    return _backend.current().pack(cell, *(arguments.get(name) for name in names))
+    return _backend.current().pack(cell, *packed_weights(cell, arguments))
 
 
 def gradients(cell: str, arguments: Arguments, **options: Any) -> Any:
     """Return the gradients of all arguments, from others of all that comes out."""
     result, backward = vjp_cell(cell, arguments, **options)
     return backward(*cotangents(result))
+
+
+def present(grads: Any) -> set[str]:
+    """Return the names of the arguments that have a gradient."""
+    return {name for name in grads._fields if getattr(grads, name) is not None}
+
+
+def arrays(grads: Any) -> list[np.ndarray]:
+    """Return the gradients of those."""
+    return [grad for grad in grads if grad is not None]
 
 
 def assert_all_same(actual: Any, expected: Any) -> None:
@@ -120,7 +130,7 @@ def test_relu_by_hand(backend: str, dtype: Any, name: str) -> None:
     assert grads.weight_hh.tolist() == [[of_weight_hh]]
     assert grads.bias_ih.tolist() == grads.bias_hh.tolist() == [of_bias]
     assert grads.h_0.tolist() == [[of_h_0]]
-    assert {grad.dtype for grad in grads} == {np.dtype(dtype)}
+    assert {grad.dtype for grad in arrays(grads)} == {np.dtype(dtype)}
 
 
 def test_relu_at_its_corner_and_below(backend: str, dtype: Any) -> None:
@@ -146,7 +156,7 @@ def derivative(
         total = sum((part * weight).sum() for part, weight in zip(results, weights, strict=True))
         return float(total), (results[0] > 0).tobytes()
 
-    if cell == "rnn_relu":
+    if cell.startswith("rnn_relu"):
         (ahead, on), (behind, also_on) = at(1e-6), at(-1e-6)
         return (ahead - behind) / 2e-6 if on == also_on else None
     one, two = (at(step)[0] - at(-step)[0] for step in (1e-3, 2e-3))
@@ -163,7 +173,7 @@ def test_every_element_by_differences(backend: str, cell: str, reverse: bool) ->
     result, backward = vjp_cell(cell, arguments)
     weights = cotangents(result)
     grads = backward(*weights)
-    for name in grads._fields:
+    for name in present(grads):
         actual = getattr(grads, name)
         for place in np.ndindex(actual.shape):
             direction = np.zeros(actual.shape)
@@ -296,7 +306,7 @@ def test_padding_is_never_read_and_has_no_gradient(
     of_output, of_states = cotangents((output, states))
     expected = backward(of_output, of_states)
     assert not expected.x[behind].tobytes().strip(b"\0")
-    assert all(np.isfinite(grad).all() for grad in expected)
+    assert all(np.isfinite(grad).all() for grad in arrays(expected))
     of_output[behind] = np.nan
     assert_all_same(backward(of_output, of_states), expected)
     arguments["x"] = np.nan_to_num(arguments["x"], nan=1e30)
@@ -375,11 +385,11 @@ def test_none_stands_for_zeros(backend: str, dtype: Any, cell: str) -> None:
     no_output = np.zeros_like(of_output)
     parts = flat((of_output, of_states))[1:]
     nothing = tuple(np.zeros_like(part) for part in parts)
-    zeros = nothing if cell == "lstm" else nothing[0]
+    zeros = nothing if len(nothing) > 1 else nothing[0]
     assert_all_same(backward(of_output), backward(of_output, zeros))
     assert_all_same(backward(None, of_states), backward(no_output, of_states))
-    assert not any(grad.any() for grad in backward())
-    if cell == "lstm":
+    assert not any(grad.any() for grad in arrays(backward()))
+    if len(nothing) > 1:
         for absent in range(2):
             given_ = tuple(None if k == absent else part for k, part in enumerate(parts))
             filled = tuple(np.zeros_like(p) if k == absent else p for k, p in enumerate(parts))
@@ -391,12 +401,11 @@ def test_absent_arguments_have_no_gradient(backend: str, dtype: Any, cell: str) 
     case = RnnCase("", 5, 6, 7, 9, "random", ())
     arguments = cell_arguments(case, dtype, cell)
     grads = gradients(cell, arguments)
-    absent = {"bias_ih", "bias_hh", *CELLS[cell].initial}
-    assert {name for name in grads._fields if getattr(grads, name) is None} == absent
+    assert present(grads) == {"x", "weight_ih", "weight_hh", *CELLS[cell].parameters[4:]}
     zeros = {name: np.zeros((5, 9), dtype) for name in CELLS[cell].initial}
     zeros |= {name: np.zeros(GATES[cell] * 9, dtype) for name in ("bias_ih", "bias_hh")}
     whole = gradients(cell, arguments | zeros)
-    for name in set(grads._fields) - absent:
+    for name in present(grads):
         assert_same_bits(getattr(grads, name), getattr(whole, name))
 
 
@@ -477,19 +486,19 @@ def test_backward_may_be_called_again_whatever_has_become_of_the_inputs(
     result, backward = vjp_cell(cell, arguments, reverse=reverse)
     given_ = cotangents(result)
     expected = backward(*given_)
-    kept = [grad.copy() for grad in expected]
+    kept = [grad.copy() for grad in arrays(expected)]
     for array in (*arguments.values(), *flat(result)):
         array[...] = 1
     again = backward(*given_)
     assert_all_same(again, expected)
-    for grad in again:  # which nothing else holds
+    for grad in arrays(again):  # which nothing else holds
         grad[...] = 7
-    for actual, wanted in zip(expected, kept, strict=True):
+    for actual, wanted in zip(arrays(expected), kept, strict=True):
         assert_same_bits(actual, wanted)
     assert_all_same(backward(*given_), expected)
-    opposite = backward(-given_[0], tuple(-p for p in flat(given_)[1:]) if cell == "lstm"
-                        else -given_[1])  # fmt: skip
-    for actual, wanted in zip(opposite, expected, strict=True):
+    opposite = backward(-given_[0], tuple(-p for p in flat(given_)[1:])
+                        if isinstance(given_[1], tuple) else -given_[1])  # fmt: skip
+    for actual, wanted in zip(arrays(opposite), arrays(expected), strict=True):
         np.testing.assert_array_equal(actual, -wanted)
 
 
@@ -527,8 +536,9 @@ def test_threads_share_what_is_kept(backend: str, cell: str) -> None:
 
 
 # Numbers that a tape takes for each valid step: of the input, and of the units.
-KEPT = {"rnn_tanh": (1, 2), "rnn_relu": (1, 2), "gru": (1, 5), "gru_reset_before": (1, 5),
-        "lstm": (1, 6)}  # fmt: skip
+KEPT = {"rnn_tanh": (1, 2), "rnn_relu": (1, 2), "rnn_tanh_leaky": (1, 2), "rnn_relu_leaky": (1, 2),
+        "gru": (1, 5), "gru_reset_before": (1, 5), "lstm": (1, 6),
+        "lstm_peephole": (1, 6)}  # fmt: skip
 
 
 @each_cell
@@ -592,7 +602,6 @@ def test_stays_inside_its_arrays(backend: str, dtype: Any, before: bool) -> None
         def room(*shape: int) -> np.ndarray:
             return guarded(np.zeros(shape, dtype), before=before)
 
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         packed, states = pack(cell, arguments), CELLS[cell].initial
         initial = tuple(arguments[name][None] for name in states)
         rows = (Rows(case.batch, arguments["lengths"]), arguments["resets"])
@@ -604,14 +613,16 @@ def test_stays_inside_its_arrays(backend: str, dtype: Any, before: bool) -> None
         of_output, *of_last = (guarded(part, before=before) for part in flat(given_))
         of_x = room(*arguments["x"].shape)
         of_initial = tuple(room(*state.shape) for state in initial)
-        grads = tuple(room(*arguments[name].shape) for name in names)
-        packed.backward(*rows, False, tape, of_output, tuple(of_last), of_x, of_initial, grads, 0)
+        grads = {name: room(*arguments[name].shape) for name in CELLS[cell].parameters}
+        packed.backward(*rows, False, tape, of_output, tuple(of_last), of_x, of_initial,
+                        packed_weights(cell, grads), 0)  # fmt: skip
         _, backward = vjp_cell(cell, arguments)
-        expected = backward(of_output, tuple(p[0] for p in of_last) if cell == "lstm"
+        expected = backward(of_output, tuple(p[0] for p in of_last) if len(of_last) > 1
                             else of_last[0][0])  # fmt: skip
-        actual = (of_x, *grads, *(part[0] for part in of_initial))
-        for got, wanted in zip(actual, expected, strict=True):
-            assert_same_bits(got, wanted)
+        first = zip(CELLS[cell].initial, of_initial, strict=True)
+        actual = {"x": of_x, **grads, **{name: part[0] for name, part in first}}
+        for name, got in actual.items():
+            assert_same_bits(got, getattr(expected, name))
 
 
 @each_cell
@@ -620,7 +631,6 @@ def test_gradients_are_added_and_those_of_states_filled(
 ) -> None:
     # What a stack asks of a packed cell: its own place among the states, x of two directions.
     arguments = cell_arguments(CASE, dtype, cell)
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     packed = pack(cell, arguments)
     result, backward = vjp_cell(cell, arguments)
     given_ = cotangents(result)
@@ -632,16 +642,17 @@ def test_gradients_are_added_and_those_of_states_filled(
     packed.forward(arguments["x"], *rows, initial, False, None, last, 1, tape)
     of_last = tuple(np.stack([part] * 3) for part in flat(given_)[1:])
     of_x = np.full((CASE.steps, CASE.batch, CASE.inputs), 3, dtype).swapaxes(0, 1)
-    grads = tuple(np.full(arguments[name].shape, 3, dtype) for name in names)
-    packed.backward(*rows, False, tape, given_[0], of_last, of_x, of_initial, grads, 1)
+    grads = {n: np.full(arguments[n].shape, 3, dtype) for n in CELLS[cell].parameters}
+    packed.backward(*rows, False, tape, given_[0], of_last, of_x, of_initial,
+                    packed_weights(cell, grads), 1)  # fmt: skip
     valid = ~padding(arguments["lengths"], CASE.batch, CASE.steps)
     assert (of_x[~valid] == 3).all()
     assert_near(of_x[valid], expected.x[valid] + 3)
-    for got, wanted in zip(grads, expected[1:5], strict=True):
-        assert_near(got, wanted + 3)
-    for got, wanted in zip(of_initial, expected[5:], strict=True):
+    for name, got in grads.items():
+        assert_near(got, getattr(expected, name) + 3)
+    for name, got in zip(CELLS[cell].initial, of_initial, strict=True):
         assert (got[[0, 2]] == 7).all()
-        assert_near(got[1], wanted)
+        assert_near(got[1], getattr(expected, name))
 
 
 @each_cell
@@ -653,7 +664,7 @@ def test_nan_and_infinity_flow_along_their_own_row(backend: str, dtype: Any, cel
     of_output[1, 2, 0] = np.nan
     of_output[2, 3, 0] = np.inf
     grads = backward(of_output, of_states)
-    if cell != "rnn_relu":  # which may have cut those units off
+    if not cell.startswith("rnn_relu"):  # which may have cut those units off
         assert np.isnan(grads.x[1, :3]).any(axis=-1).all()
         assert not np.isfinite(grads.x[2, :4]).all(axis=-1).any()
     for untouched in (np.s_[0], np.s_[3], np.s_[1, 3:], np.s_[2, 4:]):

@@ -21,11 +21,13 @@ PackedCell pack_in(const ops::Cell& cell,
                    py::array& weight_ih,
                    py::array& weight_hh,
                    OptionalArray& bias_ih,
-                   OptionalArray& bias_hh) {
+                   OptionalArray& bias_hh,
+                   OptionalArray& diagonal) {
   const ops::CellWeights<T> weights{.weight_ih = matrix_view<const T>(weight_ih, "weight_ih"),
                                     .weight_hh = matrix_view<const T>(weight_hh, "weight_hh"),
                                     .bias_ih = vector_view<const T>(bias_ih, "bias_ih"),
-                                    .bias_hh = vector_view<const T>(bias_hh, "bias_hh")};
+                                    .bias_hh = vector_view<const T>(bias_hh, "bias_hh"),
+                                    .diagonal = vector_view<const T>(diagonal, "diagonal")};
   auto packed = without_gil([&] { return std::make_unique<ops::PackedCell<T>>(cell, weights); });
   return {std::move(*packed)};
 }
@@ -34,7 +36,8 @@ PackedCell pack(std::string_view cell,
                 py::array weight_ih,
                 py::array weight_hh,
                 OptionalArray bias_ih,
-                OptionalArray bias_hh) {
+                OptionalArray bias_hh,
+                OptionalArray diagonal) {
   const ops::Cell& kind = ops::find_cell(cell);
   require(weight_ih.ndim() == 2, "weight_ih", "have two axes");
   require(weight_hh.ndim() == 2, "weight_hh", "have two axes");
@@ -43,8 +46,12 @@ PackedCell pack(std::string_view cell,
   require_shape(weight_ih, "weight_ih", {rows, weight_ih.shape(1)});
   require_shape(bias_ih, "bias_ih", {rows});
   require_shape(bias_hh, "bias_hh", {rows});
-  return holds<double>(weight_ih) ? pack_in<double>(kind, weight_ih, weight_hh, bias_ih, bias_hh)
-                                  : pack_in<float>(kind, weight_ih, weight_hh, bias_ih, bias_hh);
+  require(diagonal.has_value() == (kind.diagonals > 0), "diagonal", "be there if the cell has one");
+  require_shape(diagonal, "diagonal", {kind.diagonals * hidden});
+  const auto pack_as = [&]<class T>(T) {
+    return pack_in<T>(kind, weight_ih, weight_hh, bias_ih, bias_hh, diagonal);
+  };
+  return holds<double>(weight_ih) ? pack_as(double{}) : pack_as(float{});
 }
 
 // The states of a batch, as many as the cell has: of each array (cells, rows, H) the matrix `at`.
@@ -449,7 +456,7 @@ void backward(const PackedCell& cell,
   if (!has_tokens) array = grad_x.cast<py::array>();
   const py::array* const steps = array ? &*array : grad_output ? &*grad_output : nullptr;
   const Layout layout = layout_of(rows, steps);
-  require(std::ssize(grads) == 4, "grads", "be those of two weights and two biases");
+  require(std::ssize(grads) == 5, "grads", "be those of two weights, two biases and a diagonal");
   const auto run = [&]<class T>(const ops::PackedCell<T>& packed) {
     const py::ssize_t weight_rows = packed.cell().gates * packed.hidden();
     ops::BackArgs<T> args{
@@ -463,7 +470,9 @@ void backward(const PackedCell& cell,
         .grad_weight_ih = gradient<T>(grads, 0, "grad_weight_ih", {weight_rows, packed.inputs()}),
         .grad_weight_hh = gradient<T>(grads, 1, "grad_weight_hh", {weight_rows, packed.hidden()}),
         .grad_bias_ih = gradient<T>(grads, 2, "grad_bias_ih", {weight_rows}),
-        .grad_bias_hh = gradient<T>(grads, 3, "grad_bias_hh", {weight_rows})};
+        .grad_bias_hh = gradient<T>(grads, 3, "grad_bias_hh", {weight_rows}),
+        .grad_diagonal =
+            gradient<T>(grads, 4, "grad_diagonal", {packed.cell().diagonals * packed.hidden()})};
     require(args.grad_weight_ih != nullptr && args.grad_weight_hh != nullptr,
             "grads",
             "have those of the weights");
@@ -550,7 +559,8 @@ void register_recurrence(py::module_& module) {
              py::arg("weight_ih"),
              py::arg("weight_hh"),
              py::arg("bias_ih"),
-             py::arg("bias_hh"));
+             py::arg("bias_hh"),
+             py::arg("diagonal") = py::none());
 }
 
 }  // namespace embedrnn::bindings

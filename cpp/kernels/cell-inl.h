@@ -31,6 +31,12 @@ projected(const CellStep<T>& s, std::ptrdiff_t row, std::ptrdiff_t u, std::ptrdi
   return load(s.projected[row] + (u * Gates + gate) * kLanes<T>);
 }
 
+// One of the weights that meet unit-vector u of a state unit by unit, of which a cell has so many.
+template <int Diagonals, class T, template <class> class Step>
+EMBEDRNN_INLINE Vec<T> diagonal(const Step<T>& s, std::ptrdiff_t u, std::ptrdiff_t which) {
+  return load(s.diagonal + (u * Diagonals + which) * kLanes<T>);
+}
+
 // Hands out unit-vector u of the new state of a row.
 template <class T>
 EMBEDRNN_INLINE void emit(const CellStep<T>& s, std::ptrdiff_t row, std::ptrdiff_t u, Vec<T> h) {
@@ -63,6 +69,8 @@ struct UnitBack {
   T *dh, *dc;
   const T* d_product;
   std::ptrdiff_t state;  // elements of a state row
+  const T* diagonal;     // as of the step
+  std::ptrdiff_t u;
 
   Vec<T> of(int row) const { return load(kept + row * state); }
   void gate(int slot, Vec<T> gradient) const { store(gates + slot * state, gradient); }
@@ -84,7 +92,9 @@ EMBEDRNN_INLINE void for_units_back(const CellStepBack<T>& s, const Body& body) 
                        s.dh + at,
                        s.dc + at,
                        s.d_product + at,
-                       state});
+                       state,
+                       s.diagonal,
+                       u});
     }
   }
 }

@@ -269,6 +269,7 @@ struct CellStep {
   const T*
       weight_hh;  // packed; the reset-before GRU has two, of r and z and of n, one behind the other
   const T* bias_hh;           // one state row: the recurrent bias of n in the reset-after GRU
+  const T* diagonal;          // weights that meet a state unit by unit: [unit-vector][which][lane]
   const T* const* projected;  // rows pointers to gates * state row: the input product and biases
   const T* h_prev;            // (rows, state row)
   T* h_next;                  // (rows, state row), apart from h_prev
@@ -296,6 +297,7 @@ template <class T>
 struct CellStepBack {
   std::ptrdiff_t rows, hidden;
   UnitRange units;
+  const T* diagonal;     // as of the step
   const T* const* kept;  // as the step left it
   T* const*
       gates;  // rows pointers to the gradients of the pre-activations, in state rows: made here
@@ -307,7 +309,17 @@ template <class T>
 using StepBackKernel = void (*)(const CellStepBack<T>&) noexcept;
 
 // The recurrent cells. The file of a cell gives its kernels, as KernelsOf (cell-inl.h).
-enum class CellKind : std::uint8_t { kRnnTanh, kRnnRelu, kGru, kGruResetBefore, kLstm, kEnd };
+enum class CellKind : std::uint8_t {
+  kRnnTanh,
+  kRnnRelu,
+  kRnnTanhLeaky,
+  kRnnReluLeaky,
+  kGru,
+  kGruResetBefore,
+  kLstm,
+  kLstmPeephole,
+  kEnd
+};
 inline constexpr int kCellKinds = static_cast<int>(CellKind::kEnd);
 
 template <class T>

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn._sequences import Pool, Rows, TokenGrads, Tokens
+from embedrnn._sequences import Pool, Rows, TokenGrads, Tokens, Weights
 from embedrnn._storage import Storage
 
 _Array = npt.NDArray[Any]
@@ -56,7 +56,7 @@ class PackedCell(Protocol):
         grad_last: tuple[_Array | None, ...],
         grad_x: _Array | TokenGrads,
         grad_initial: tuple[_Array, ...],
-        grads: tuple[_Array, _Array, _Array | None, _Array | None],
+        grads: Weights,
         at: int,
     ) -> None: ...
     def step(
@@ -168,6 +168,7 @@ class Backend(Protocol):
         weight_hh: _Array,
         bias_ih: _Array | None,
         bias_hh: _Array | None,
+        diagonal: _Array | None = None,
     ) -> PackedCell: ...
 
 

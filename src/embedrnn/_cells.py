@@ -10,6 +10,8 @@ class Cell(NamedTuple):
     n and g are candidates. `states` are what a row has before and after a step, the hidden state,
     which is the output too, first; `initial` are their names before the first step. The last
     `inner` gates keep their recurrent bias within the step, beside the recurrent product.
+    `parameters` are named in the order that backends take them in; behind the weights and biases of
+    the gates there may be `diagonals` for each unit, which meet states unit by unit.
     """
 
     name: str
@@ -17,10 +19,19 @@ class Cell(NamedTuple):
     states: tuple[str, ...]
     initial: tuple[str, ...]
     inner: int
+    parameters: tuple[str, ...]
+    diagonals: int
 
 
-def _cell(name: str, gates: str, *states: str, inner: int = 0) -> Cell:
-    return Cell(name, gates, states, tuple(f"{state}_0" for state in states), inner)
+# Those of the gates, which every cell has.
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def _cell(name: str, gates: str, *states: str, inner: int = 0, **diagonals: int) -> Cell:
+    initial = tuple(f"{state}_0" for state in states)
+    return Cell(
+        name, gates, states, initial, inner, (*WEIGHTS, *diagonals), sum(diagonals.values())
+    )
 
 
 CELLS = {
@@ -28,16 +39,19 @@ CELLS = {
     for cell in (
         _cell("rnn_tanh", "n", "h"),
         _cell("rnn_relu", "n", "h"),
+        _cell("rnn_tanh_leaky", "n", "h", leak=1),
+        _cell("rnn_relu_leaky", "n", "h", leak=1),
         _cell("gru", "rzn", "h", inner=1),
         _cell("gru_reset_before", "rzn", "h"),
         _cell("lstm", "ifgo", "h", "c"),
+        _cell("lstm_peephole", "ifgo", "h", "c", weight_ch=3),
     )
 }
 
 
-def rnn_cell(nonlinearity: str) -> Cell:
-    """Return the Elman cell of a nonlinearity, tanh or relu."""
-    return CELLS[f"rnn_{nonlinearity}"]
+def rnn_cell(nonlinearity: str, leaky: bool) -> Cell:
+    """Return the Elman cell of a nonlinearity, tanh or relu, whose units may be leaky."""
+    return CELLS[f"rnn_{nonlinearity}_leaky" if leaky else f"rnn_{nonlinearity}"]
 
 
 def gru_cell(reset_after: bool) -> Cell:
@@ -45,4 +59,6 @@ def gru_cell(reset_after: bool) -> Cell:
     return CELLS["gru" if reset_after else "gru_reset_before"]
 
 
-LSTM_CELL = CELLS["lstm"]
+def lstm_cell(peepholes: bool) -> Cell:
+    """Return the LSTM whose gates see the cell state, or not."""
+    return CELLS["lstm_peephole" if peepholes else "lstm"]

@@ -4,7 +4,7 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn._sequences import Pool, Rows, TokenGrads, Tokens
+from embedrnn._sequences import Pool, Rows, TokenGrads, Tokens, Weights
 from embedrnn._storage import Storage
 
 _Array: TypeAlias = npt.NDArray[Any]
@@ -118,6 +118,7 @@ def pack(
     weight_hh: _Array,
     bias_ih: _Array | None,
     bias_hh: _Array | None,
+    diagonal: _Array | None = None,
 ) -> PackedCell: ...
 
 @final
@@ -149,7 +150,7 @@ class PackedCell:
         grad_last: tuple[_Array | None, ...],
         grad_x: _Array | TokenGrads,
         grad_initial: tuple[_Array, ...],
-        grads: tuple[_Array, _Array, _Array | None, _Array | None],
+        grads: Weights,
         at: int,
     ) -> None: ...
     def step(

@@ -10,10 +10,9 @@ import numpy.typing as npt
 from embedrnn import _check
 from embedrnn._backend import current
 from embedrnn._cells import Cell
+from embedrnn._sequences import Weights
 
 Array = npt.NDArray[Any]
-# weight_ih, weight_hh, bias_ih and bias_hh of a cell.
-Weights = tuple[Array, Array, Array | None, Array | None]
 _Grads = TypeVar("_Grads")
 
 
@@ -31,7 +30,8 @@ def forward(
 ) -> tuple[Array, tuple[Array, ...]]:
     """Return the output and the last states of a cell with these weights.
 
-    `weights` are weight_ih, weight_hh, bias_ih and bias_hh, `initial` has one of each state.
+    `weights` are weight_ih, weight_hh, bias_ih, bias_hh and the diagonals of the cell.
+    `initial` has one of each state.
     """
     backwards = _check.flag("reverse", reverse)
     call = _check.recurrence(cell, x, weights, initial, lengths, offsets, resets, out)
@@ -82,17 +82,22 @@ def vjp(
             of_weights, 0,
         )  # fmt: skip
         states = [part[0] if known else None for part, known in zip(of_initial, given, strict=True)]
-        return grads(of_x, *of_weights, *states)
+        of_gates, of_diagonals = of_weights[:4], of_weights[4 : len(cell.parameters)]
+        return grads(of_x, *of_gates, *states, *of_diagonals)
 
     return call.out, tuple(map(itemgetter(0), call.last)), backward
 
 
 def zeros_like(weights: Weights) -> Weights:
     """Return zeros to add the gradients of the weights of a cell to."""
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
+    weight_ih, weight_hh, *others = weights
+    bias_ih, bias_hh, diagonal = (
+        None if part is None else np.zeros(part.shape, part.dtype) for part in others
+    )
     return (
         np.zeros(weight_ih.shape, weight_ih.dtype),
         np.zeros(weight_hh.shape, weight_hh.dtype),
-        None if bias_ih is None else np.zeros(bias_ih.shape, bias_ih.dtype),
-        None if bias_hh is None else np.zeros(bias_hh.shape, bias_hh.dtype),
+        bias_ih,
+        bias_hh,
+        diagonal,
     )

@@ -1,4 +1,4 @@
-"""How sequences reach a backend: where their steps stand, and tokens in the place of features."""
+"""How sequences and weights reach a backend: where steps stand, tokens in the place of features."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -9,6 +9,9 @@ from embedrnn._storage import Storage
 
 Array = npt.NDArray[Any]
 Positions = npt.NDArray[np.int64]
+
+# weight_ih, weight_hh, bias_ih, bias_hh and the diagonals of a cell, or their gradients.
+Weights = tuple[Array, Array, Array | None, Array | None, Array | None]
 
 # How the input products of tokens come about: one for each step, one for each distinct token before
 # all steps, or from a table of them.

@@ -70,7 +70,7 @@ def gru_forward(
     array([[0.2048, 0.3546]])
     """
     cell = gru_cell(_check.flag("reset_after", reset_after))
-    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, None)
     output, (h_n,) = forward(
         cell, x, weights, (h_0,), lengths=lengths, offsets=offsets, resets=resets,
         reverse=reverse, out=out,
@@ -160,7 +160,7 @@ def gru_vjp(
     array([[-0.0637,  0.0035]])
     """
     cell = gru_cell(_check.flag("reset_after", reset_after))
-    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, None)
     output, (h_n,), backward = vjp(
         cell, GRUGrads, x, weights, (h_0,), lengths=lengths, offsets=offsets, resets=resets,
         reverse=reverse,

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from embedrnn._cells import LSTM_CELL
+from embedrnn._cells import lstm_cell
 from embedrnn._docs import RECURRENCE, documented
 from embedrnn._forward import forward, vjp
 
@@ -23,13 +23,15 @@ def lstm_forward(
     resets: npt.ArrayLike | None = None,
     h_0: npt.ArrayLike | None = None,
     c_0: npt.ArrayLike | None = None,
+    weight_ch: npt.ArrayLike | None = None,
     reverse: bool = False,
     out: npt.NDArray[Any] | None = None,
 ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     """Run an LSTM layer over padded or ragged sequences: c' = f c + i g, h' = o tanh(c').
 
     The gates are i, f, o = s(x W + b_ih + h R + b_hh) with the logistic function s, each with its
-    own weights, and g = tanh of the same.
+    own weights, and g = tanh of the same. With peepholes [2]_ i and f see the cell state before the
+    step, and o that behind it, each through a weight of its unit.
 
     Parameters
     ----------
@@ -42,6 +44,8 @@ def lstm_forward(
     {lengths, offsets, resets}
     h_0, c_0 : array_like, shape (B, H), dtype of `x`, optional
         The hidden and the cell state before the first step; zeros if absent.
+    weight_ch : array_like, shape (3H,), dtype of `x`, optional
+        The peepholes of the gates i, f and o; none if absent.
     {reverse, out}
 
     Returns
@@ -63,6 +67,8 @@ def lstm_forward(
     ----------
     .. [1] S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997),
        1735-1780, with the forget gate of F. Gers et al. (2000).
+    .. [2] F. A. Gers, N. N. Schraudolph and J. Schmidhuber, "Learning precise timing with LSTM
+       recurrent networks", Journal of Machine Learning Research 3 (2002), 115-143; as in ONNX.
 
     Examples
     --------
@@ -72,8 +78,8 @@ def lstm_forward(
     >>> np.round(output[..., 0], 4)
     array([[0.3696, 0.5453]])
     """
-    cell = LSTM_CELL
-    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    cell = lstm_cell(weight_ch is not None)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, weight_ch)
     output, (h_n, c_n) = forward(
         cell, x, weights, (h_0, c_0), lengths=lengths, offsets=offsets, resets=resets,
         reverse=reverse, out=out,
@@ -88,7 +94,7 @@ class LSTMGrads(NamedTuple):
     Attributes
     ----------
     {gradient of x}
-    weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0 : ndarrays
+    weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0, weight_ch : ndarrays
         Of the shape of the argument; None of one that was not given.
 
     Examples
@@ -109,6 +115,7 @@ class LSTMGrads(NamedTuple):
     bias_hh: npt.NDArray[Any] | None
     h_0: npt.NDArray[Any] | None
     c_0: npt.NDArray[Any] | None
+    weight_ch: npt.NDArray[Any] | None = None
 
 
 @documented(RECURRENCE)
@@ -124,6 +131,7 @@ def lstm_vjp(
     resets: npt.ArrayLike | None = None,
     h_0: npt.ArrayLike | None = None,
     c_0: npt.ArrayLike | None = None,
+    weight_ch: npt.ArrayLike | None = None,
     reverse: bool = False,
 ) -> tuple[
     tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], npt.NDArray[Any]]], Callable[..., LSTMGrads]
@@ -132,7 +140,9 @@ def lstm_vjp(
 
     Parameters
     ----------
-    x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, offsets, resets, h_0, c_0, reverse
+    x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, offsets, resets, h_0, c_0
+        As in `lstm_forward`.
+    weight_ch, reverse
         As in `lstm_forward`.
 
     Returns
@@ -166,8 +176,8 @@ def lstm_vjp(
     >>> np.round(backward(np.ones((1, 2, 1))).x[..., 0], 4)
     array([[0.4562, 0.3303]])
     """
-    cell = LSTM_CELL
-    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    cell = lstm_cell(weight_ch is not None)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, weight_ch)
     output, state, backward = vjp(
         cell, LSTMGrads, x, weights, (h_0, c_0), lengths=lengths, offsets=offsets, resets=resets,
         reverse=reverse,

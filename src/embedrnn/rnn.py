@@ -24,12 +24,14 @@ def rnn_forward(
     resets: npt.ArrayLike | None = None,
     h_0: npt.ArrayLike | None = None,
     nonlinearity: Literal["tanh", "relu"] = "tanh",
+    leak: npt.ArrayLike | None = None,
     reverse: bool = False,
     out: npt.NDArray[Any] | None = None,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Run an Elman layer over padded or ragged sequences.
 
-    h' = act(x W_ih^T + b_ih + h W_hh^T + b_hh).
+    h' = act(x W_ih^T + b_ih + h W_hh^T + b_hh), or with a leak a, of echo state networks [2]_ and
+    continuous-time networks, h' = (1 - a) h + a act(...).
 
     Parameters
     ----------
@@ -40,6 +42,8 @@ def rnn_forward(
         Zeros if absent.
     {lengths, offsets, resets, h_0}
     nonlinearity : {"tanh", "relu"}
+    leak : float or array_like, shape (H,), dtype of `x`, optional
+        The part of the way that a unit goes in a step; all of it if absent.
     {reverse, out}
 
     Returns
@@ -58,6 +62,8 @@ def rnn_forward(
     References
     ----------
     .. [1] J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990), 179-211.
+    .. [2] H. Jaeger, M. Lukosevicius, D. Popovici and U. Siewert, "Optimization and applications of
+       echo state networks with leaky-integrator neurons", Neural Networks 20 (2007), 335-352.
 
     Examples
     --------
@@ -74,8 +80,8 @@ def rnn_forward(
            [12.]])
     """
     _check.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
-    cell = rnn_cell(nonlinearity)
-    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    cell = rnn_cell(nonlinearity, leak is not None)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, leak)
     output, (h_n,) = forward(
         cell, x, weights, (h_0,), lengths=lengths, offsets=offsets, resets=resets,
         reverse=reverse, out=out,
@@ -92,6 +98,8 @@ class RNNGrads(NamedTuple):
     {gradient of x}
     weight_ih, weight_hh, bias_ih, bias_hh, h_0 : ndarrays
         Of the shape of the argument; None of one that was not given.
+    leak : ndarray, shape (H,)
+        Of that of each unit, also if one number was given for all; None if none was.
 
     Examples
     --------
@@ -110,6 +118,7 @@ class RNNGrads(NamedTuple):
     bias_ih: npt.NDArray[Any] | None
     bias_hh: npt.NDArray[Any] | None
     h_0: npt.NDArray[Any] | None
+    leak: npt.NDArray[Any] | None = None
 
 
 @documented(RECURRENCE)
@@ -125,13 +134,16 @@ def rnn_vjp(
     resets: npt.ArrayLike | None = None,
     h_0: npt.ArrayLike | None = None,
     nonlinearity: Literal["tanh", "relu"] = "tanh",
+    leak: npt.ArrayLike | None = None,
     reverse: bool = False,
 ) -> tuple[tuple[npt.NDArray[Any], npt.NDArray[Any]], Callable[..., RNNGrads]]:
     """Run `rnn_forward`, and return what it gives and its vector-Jacobian product.
 
     Parameters
     ----------
-    x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, offsets, resets, h_0, nonlinearity, reverse
+    x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, offsets, resets, h_0
+        As in `rnn_forward`.
+    nonlinearity, leak, reverse
         As in `rnn_forward`.
 
     Returns
@@ -166,8 +178,8 @@ def rnn_vjp(
     array([[2., 1.]])
     """
     _check.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
-    cell = rnn_cell(nonlinearity)
-    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    cell = rnn_cell(nonlinearity, leak is not None)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh, leak)
     output, (h_n,), backward = vjp(
         cell, RNNGrads, x, weights, (h_0,), lengths=lengths, offsets=offsets, resets=resets,
         reverse=reverse,

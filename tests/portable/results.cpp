@@ -71,7 +71,8 @@ void print_cells(const char* dtype,
     const ops::CellWeights<T> weights{.weight_ih = {w_ih.data(), rows, width, width, 1},
                                       .weight_hh = {w_hh.data(), rows, hidden, hidden, 1},
                                       .bias_ih = {bias.data(), 1},
-                                      .bias_hh = {bias.data(), 1}};
+                                      .bias_hh = {bias.data(), 1},
+                                      .diagonal = {bias.data(), 1}};
     ops::PackedCell<T>(cell, weights).forward(args);
     std::printf("%.*s %s B %td I %td H %td reverse %d: %016llx %016llx %016llx\n",
                 static_cast<int>(cell.name.size()),

@@ -129,14 +129,16 @@ struct BackArgs {
   States<T> grad_initial;                              // filled
   T *grad_weight_ih, *grad_weight_hh;                  // (G*H, I) and (G*H, H), added to
   T *grad_bias_ih = nullptr, *grad_bias_hh = nullptr;  // (G*H), added to; or null
+  T* grad_diagonal = nullptr;                          // (D*H), likewise
 };
 
-// The weights of a cell of G gates, as the caller has them.
+// The weights of a cell of G gates and D diagonals, as the caller has them.
 template <class T>
 struct CellWeights {
   MatrixView<const T> weight_ih;         // (G*H, I)
   MatrixView<const T> weight_hh;         // (G*H, H)
   VectorView<const T> bias_ih, bias_hh;  // (G*H); no data: zeros
+  VectorView<const T> diagonal;          // (D*H)
 };
 
 }  // namespace embedrnn::ops

@@ -24,12 +24,17 @@ struct Cell {
   // The last so many gates keep their recurrent bias beside the recurrent product; that of the
   // others is added to the input product once, ahead of all steps.
   std::ptrdiff_t inner_biases;
+  // Weights that meet a state unit by unit: so many numbers for each unit.
+  std::ptrdiff_t diagonals;
   std::ptrdiff_t workspace;  // rows of a state's width that a step needs for each row
   std::ptrdiff_t kept;       // rows of a state's width that backward needs of a step, h first
 
-  // Gradients that backward makes of a step: of the pre-activations, and of those recurrent
-  // products whose biases are inner, behind them.
-  std::ptrdiff_t gradients() const { return gates + inner_biases; }
+  // Gradients that backward makes of a step: of the pre-activations, behind them of those recurrent
+  // products whose biases are inner, and at the end what the step adds to those of the diagonals.
+  std::ptrdiff_t gradients() const { return gates + inner_biases + diagonals; }
+  std::ptrdiff_t diagonal_gradient(std::ptrdiff_t diagonal) const {
+    return gates + inner_biases + diagonal;
+  }
   // Which of them belongs to the recurrent product of a gate.
   std::ptrdiff_t recurrent_gradient(std::ptrdiff_t gate) const {
     return gate < gates - inner_biases ? gate : gate + inner_biases;

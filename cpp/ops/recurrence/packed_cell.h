@@ -70,6 +70,7 @@ class PackedCell {
   const T* weight_hh() const { return weight_hh_; }  // as kernels::CellStep has it
   const T* bias() const { return bias_; }            // what is added to the input product
   const T* bias_hh() const { return bias_hh_; }      // as kernels::CellStep has it
+  const T* diagonal() const { return diagonal_; }    // likewise
   Packing packing_of(std::ptrdiff_t gates) const { return {gates, hidden_, kernels_->lanes}; }
   // Makes the input products of m rows, of some units.
   void multiply(const T* const* rows,
@@ -93,6 +94,7 @@ class PackedCell {
     weight_hh_ = carver.take<T>(packing_.width(), hidden_);
     bias_ = carver.take<T>(packing_.width());
     bias_hh_ = carver.take<T>(packing_of(cell_->inner_biases).width());
+    diagonal_ = carver.take<T>(packing_of(cell_->diagonals).width());
   }
   std::size_t measured() {
     runtime::Carver carver;
@@ -117,6 +119,7 @@ class PackedCell {
     VectorView<const T> inner = weights.bias_hh;
     if (inner.data != nullptr) inner.data += outer * inner.stride;
     pack_bias(packing_of(cell_->inner_biases), inner, {}, 0, bias_hh_);
+    pack_bias(packing_of(cell_->diagonals), weights.diagonal, {}, 0, diagonal_);
   }
 
   void run(const RunArgs<T>& args, runtime::KeptScratch& scratch) const;
@@ -126,7 +129,7 @@ class PackedCell {
   std::ptrdiff_t inputs_, hidden_;
   Packing packing_;
   T *weight_ih_ = nullptr, *weight_hh_ = nullptr;  // packed
-  T *bias_ = nullptr, *bias_hh_ = nullptr;
+  T *bias_ = nullptr, *bias_hh_ = nullptr, *diagonal_ = nullptr;
   runtime::Scratch scratch_;
   runtime::KeptScratch step_scratch_;
 };

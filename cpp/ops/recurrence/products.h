@@ -137,6 +137,10 @@ class Products {
       if (args_.grad_bias_hh != nullptr)
         biases_of_.push_back({cell.recurrent_gradient(gate) * state_, args_.grad_bias_hh + row});
     }
+    for (std::ptrdiff_t d = 0; args_.grad_diagonal != nullptr && d < cell.diagonals; ++d) {
+      biases_of_.push_back(
+          {cell.diagonal_gradient(d) * state_, args_.grad_diagonal + d * cell_.hidden()});
+    }
   }
 
   // `records` have the inputs of all pairs.

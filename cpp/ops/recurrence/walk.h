@@ -99,6 +99,7 @@ class Walk {
                                      .units = units_,
                                      .weight_hh = cell.weight_hh(),
                                      .bias_hh = cell.bias_hh(),
+                                     .diagonal = cell.diagonal(),
                                      .projected = projected,
                                      .h_prev = group_.h(step),
                                      .h_next = group_.h(step + 1),

@@ -113,6 +113,7 @@ class WalkBack {
     cell.kernels().cells[kind].step_back[which]({.rows = alive,
                                                  .hidden = cell.hidden(),
                                                  .units = units_,
+                                                 .diagonal = cell.diagonal(),
                                                  .kept = own_.kept,
                                                  .gates = own_.gates,
                                                  .dh = group_.grad_state(0, 0),

@@ -52,6 +52,7 @@ from embedrnn._check.options import (
     not_negative,
     positive,
     require_addressable,
+    share,
     size,
     whole,
 )
@@ -133,6 +134,7 @@ __all__ = [
     "rows_of",
     "scatter_add",
     "sequences",
+    "share",
     "size",
     "state_cotangents",
     "storage_of",

@@ -1,19 +1,17 @@
 """Rules of the layers: their sizes, their parameters, and what they are called with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn._cells import Cell
+from embedrnn._cells import WEIGHTS, Cell
 from embedrnn._check.array_like import Array, as_array
 from embedrnn._check.arrays import FLOATS, as_native, native
 from embedrnn._check.options import choice, dtype_of
 
 DType = np.dtype[Any]
-
-_PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def float_dtype(dtype: npt.DTypeLike | None) -> DType:
@@ -31,9 +29,9 @@ def repeats_padding(padding_fill: Any) -> bool:
     return bool(padding_fill == "repeat")
 
 
-def parameter_names(layer: int, suffix: str) -> list[str]:
-    """Return the names of the parameters of one layer and direction of a recurrent stack."""
-    return [f"{name}_l{layer}{suffix}" for name in _PARAMETERS]
+def parameter_names(layer: int, suffix: str, parameters: Sequence[str] = WEIGHTS) -> list[str]:
+    """Return the names of a cell's parameters in one layer and direction of a stack."""
+    return [f"{name}_l{layer}{suffix}" for name in parameters]
 
 
 def require_mapping(name: str, given: Any) -> None:

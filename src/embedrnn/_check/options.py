@@ -107,6 +107,14 @@ def below_one(name: str, value: Any) -> float:
     return number
 
 
+def share(name: str, value: Any) -> float:
+    """Check a number in (0, 1]."""
+    number = _number(name, value)
+    if not 0 < number <= 1:
+        raise ValueError(f"{name} must be in (0, 1], got {number}")
+    return number
+
+
 def dtype_of(name: str, value: Any, expected: str) -> np.dtype[Any]:
     """Return the dtype that a value means; which ones will do is the caller's to check."""
     try:

@@ -18,7 +18,7 @@ from embedrnn._check.arrays import (
 )
 from embedrnn._check.ragged import resets_of, rows_of
 from embedrnn._check.sequences import sequences
-from embedrnn._sequences import Rows
+from embedrnn._sequences import Rows, Weights
 
 DType = np.dtype[Any]
 
@@ -30,7 +30,7 @@ class Recurrence(NamedTuple):
     """
 
     x: Array
-    weights: tuple[Array, Array, Array | None, Array | None]
+    weights: Weights
     rows: Rows
     resets: Array | None
     initial: tuple[Array | None, ...]
@@ -72,6 +72,7 @@ def recurrence(
         _operand("weight_hh", weight_hh, (rows, hidden), dtype, out),
         _optional("bias_ih", weights[2], (rows,), dtype, out),
         _optional("bias_hh", weights[3], (rows,), dtype, out),
+        _diagonal(cell, weights[4], hidden, dtype, out),
     )
     fresh = out is None or not behaved(out)
     output = np.empty(outer, dtype) if fresh else cast("Array", out)
@@ -108,6 +109,17 @@ def _optional(
     name: str, value: npt.ArrayLike | None, shape: tuple[int, ...], dtype: DType, out: Array | None
 ) -> Array | None:
     return None if value is None else _operand(name, value, shape, dtype, out)
+
+
+def _diagonal(
+    cell: Cell, value: npt.ArrayLike | None, hidden: int, dtype: DType, out: Array | None
+) -> Array | None:
+    """Check the diagonals of a cell, if it has any; a number stands for that of every unit."""
+    if value is None:
+        return None
+    if cell.diagonals == 1 and isinstance(value, (int, float)):
+        return np.full(hidden, value, dtype)
+    return _operand(cell.parameters[-1], value, (cell.diagonals * hidden,), dtype, out)
 
 
 def _require_axes(x: Array, offsets: npt.ArrayLike | None) -> None:

@@ -9,7 +9,7 @@ from embedrnn._cells import CELLS
 from embedrnn._numpy.cells import STEPS, Affine, AffineGrads, State, Step
 from embedrnn._numpy.storage import widen
 from embedrnn._quiet import quiet
-from embedrnn._sequences import Array, Pool, Positions, Rows, TokenGrads, Tokens
+from embedrnn._sequences import Array, Pool, Positions, Rows, TokenGrads, Tokens, Weights
 
 
 class _Taped(NamedTuple):
@@ -26,9 +26,11 @@ def pack(
     weight_hh: Array,
     bias_ih: Array | None,
     bias_hh: Array | None,
+    diagonal: Array | None = None,
 ) -> "PackedCell":
     """Return a cell with weights of its own."""
-    step = STEPS[cell](Affine(weight_ih, bias_ih), Affine(weight_hh, bias_hh))
+    from_x, from_h = Affine(weight_ih, bias_ih), Affine(weight_hh, bias_hh)
+    step = STEPS[cell](from_x, from_h, np.empty(0) if diagonal is None else diagonal)
     hidden = weight_hh.shape[1]
     return PackedCell(step, weight_hh.shape[0] - CELLS[cell].inner * hidden)
 
@@ -109,7 +111,7 @@ class PackedCell:
         grad_last: tuple[Array | None, ...],
         grad_x: Array | TokenGrads,
         grad_initial: tuple[Array, ...],
-        grads: tuple[Array, Array, Array | None, Array | None],
+        grads: Weights,
         at: int,
     ) -> None:
         """Walk back over what `forward` recorded: backpropagation through time.
@@ -122,7 +124,11 @@ class PackedCell:
         for part, end in zip(states, grad_last, strict=True):
             part[...] = 0 if end is None else end[at]
         first = tuple(np.zeros_like(part) for part in states)
-        into = (AffineGrads(grads[0], grads[2]), AffineGrads(grads[1], grads[3]))
+        into = (
+            AffineGrads(grads[0], grads[2]),
+            AffineGrads(grads[1], grads[3]),
+            np.empty(0) if grads[4] is None else grads[4],
+        )
         steps = [*_walk(rows, _time(grad_x, grad_output, rows), reverse)]
         for (alive, t, where), taped in zip(reversed(steps), reversed(tape), strict=True):
             grad_h, *others = (part[alive] for part in states)

@@ -133,19 +133,19 @@ def _bag_vjp(weight: Any, **arguments: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 
 def _recurrent(
-    forward: Callable[..., Any], vjp: Callable[..., Any], *states: str
+    forward: Callable[..., Any], vjp: Callable[..., Any], *others: str
 ) -> Callable[..., Any]:
     def vjp_of_pair(**arguments: Any) -> tuple[Any, Callable[[Any], Any]]:
         result, backward = vjp(**arguments)
         return result, lambda cotangent: backward(*cotangent)
 
-    return _differentiable(forward, vjp_of_pair, *_WEIGHTS, *states)
+    return _differentiable(forward, vjp_of_pair, *_WEIGHTS, *others)
 
 
 _embedding_bag = _differentiable(bag.embedding_bag, _bag_vjp, "weight", "per_sample_weights")
-_rnn = _recurrent(rnn.rnn_forward, rnn.rnn_vjp, "h_0")
+_rnn = _recurrent(rnn.rnn_forward, rnn.rnn_vjp, "h_0", "leak")
 _gru = _recurrent(gru.gru_forward, gru.gru_vjp, "h_0")
-_lstm = _recurrent(lstm.lstm_forward, lstm.lstm_vjp, "h_0", "c_0")
+_lstm = _recurrent(lstm.lstm_forward, lstm.lstm_vjp, "h_0", "c_0", "weight_ch")
 
 
 def gather(
@@ -261,13 +261,16 @@ def rnn_forward(
     resets: npt.ArrayLike | None = None,
     h_0: Any = None,
     nonlinearity: Literal["tanh", "relu"] = "tanh",
+    leak: Any = None,
     reverse: bool = False,
 ) -> Any:
-    """Run `embedrnn.rnn_forward`, differentiable in `x`, weights, biases and initial state.
+    """Run `embedrnn.rnn_forward`, differentiable in all arrays of floats.
 
     Parameters
     ----------
-    x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, offsets, resets, h_0, nonlinearity, reverse
+    x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, offsets, resets, h_0
+        As in `embedrnn.rnn_forward`.
+    nonlinearity, leak, reverse
         As in `embedrnn.rnn_forward`.
 
     Returns
@@ -293,7 +296,7 @@ def rnn_forward(
     (array([5.]), array([2.]))
     """
     return _rnn(
-        x, weight_ih, weight_hh, bias_ih, bias_hh, h_0, lengths=lengths, offsets=offsets,
+        x, weight_ih, weight_hh, bias_ih, bias_hh, h_0, leak, lengths=lengths, offsets=offsets,
         resets=resets, nonlinearity=nonlinearity, reverse=reverse,
     )  # fmt: skip
 
@@ -361,13 +364,16 @@ def lstm_forward(
     resets: npt.ArrayLike | None = None,
     h_0: Any = None,
     c_0: Any = None,
+    weight_ch: Any = None,
     reverse: bool = False,
 ) -> Any:
-    """Run `embedrnn.lstm_forward`, differentiable in `x`, weights, biases and initial states.
+    """Run `embedrnn.lstm_forward`, differentiable in all arrays of floats.
 
     Parameters
     ----------
-    x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, offsets, resets, h_0, c_0, reverse
+    x, weight_ih, weight_hh, bias_ih, bias_hh, lengths, offsets, resets, h_0, c_0
+        As in `embedrnn.lstm_forward`.
+    weight_ch, reverse
         As in `embedrnn.lstm_forward`.
 
     Returns
@@ -393,6 +399,6 @@ def lstm_forward(
     (array([0.466 , 0.114 , 0.817 , 0.2965]), array([0.0665, 0.0421, 0.0851, 0.0487]))
     """
     return _lstm(
-        x, weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0, lengths=lengths, offsets=offsets,
-        resets=resets, reverse=reverse,
+        x, weight_ih, weight_hh, bias_ih, bias_hh, h_0, c_0, weight_ch, lengths=lengths,
+        offsets=offsets, resets=resets, reverse=reverse,
     )  # fmt: skip

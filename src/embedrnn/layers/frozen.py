@@ -164,7 +164,7 @@ def without_inputs(layer: Recurrent) -> Recurrent:
     """
     own = {name: array.copy() for name, array in layer.state_dict().items()}
     inner = layer._stack.cell.inner * layer.hidden_size
-    for weight_ih, _, bias_ih, bias_hh in layer._stack.names(0):
+    for weight_ih, _, bias_ih, bias_hh, *_ in layer._stack.names(0):
         own[weight_ih] = own[weight_ih][:, :0].copy()
         if layer.bias:
             own[bias_ih][...] = 0

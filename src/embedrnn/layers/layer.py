@@ -33,6 +33,8 @@ _DEFAULTS = {
     "bidirectional": False,
     "nonlinearity": "tanh",
     "reset_after": True,
+    "leak": None,
+    "peepholes": False,
     "dtype": np.dtype(np.float32),
 }
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from embedrnn._cells import LSTM_CELL, Cell
+from embedrnn import _check
+from embedrnn._cells import Cell, lstm_cell
 from embedrnn._docs import RECURRENT_LAYER, documented
 from embedrnn.layers.recurrent import Recurrent
 
@@ -17,6 +18,8 @@ class LSTM(Recurrent):
     Parameters
     ----------
     {input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional}
+    peepholes : bool
+        Whether the gates i, f and o see the cell state.
     {dtype, rng, **others}
 
     Attributes
@@ -25,6 +28,8 @@ class LSTM(Recurrent):
         The parameters of the first layer, read-only, of shapes (4H, I), (4H, H), (4H,) and (4H,),
         the gates i, f, g, o one behind the other; those of the next end in ``_l1``, those of the
         second direction in ``_reverse``.
+    weight_ch_l0 : ndarray, shape (3H,)
+        The peepholes of i, f and o, if there are any.
 
     Raises
     ------
@@ -45,6 +50,8 @@ class LSTM(Recurrent):
     ((3, 4, 7), (1, 3, 7), (1, 3, 7))
     """
 
+    peepholes: bool
+
     def __init__(
         self,
         input_size: int,
@@ -55,6 +62,7 @@ class LSTM(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        peepholes: bool = False,
         dtype: npt.DTypeLike | None = None,
         rng: Any = None,
         **others: Any,
@@ -62,13 +70,13 @@ class LSTM(Recurrent):
         super().__init__(
             rng, {"batch_first": batch_first, **others},
             input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bias=bias,
-            dropout=dropout, bidirectional=bidirectional, dtype=dtype,
+            dropout=dropout, bidirectional=bidirectional, peepholes=peepholes, dtype=dtype,
         )  # fmt: skip
 
     @staticmethod
-    def _variant() -> dict[str, Any]:
-        return {}
+    def _variant(peepholes: bool = False) -> dict[str, Any]:
+        return {"peepholes": _check.flag("peepholes", peepholes)}
 
     @staticmethod
     def _cell_of(options: Mapping[str, Any]) -> Cell:
-        return LSTM_CELL
+        return lstm_cell(options["peepholes"])

@@ -91,9 +91,10 @@ class Recurrent(Layer):
         shapes: dict[str, tuple[int, ...]] = {}
         for layer in range(stack.num_layers):
             width = options["input_size"] if layer == 0 else stack.width
-            every = [(rows, width), (rows, hidden), (rows,), (rows,)]
+            biases = [(rows,), (rows,)] if options["bias"] else [(), ()]
+            every = [(rows, width), (rows, hidden), *biases, (stack.cell.diagonals * hidden,)]
             for names in stack.names(layer):
-                shapes |= dict(zip(names, every if options["bias"] else every[:2], strict=False))
+                shapes |= {n: shape for n, shape in zip(names, every, strict=False) if shape}
         return shapes
 
     @documented(RECURRENCE)
@@ -360,13 +361,10 @@ class Recurrent(Layer):
 
     def _packed(self, backend: Backend, parameters: Mapping[str, Array]) -> Sequence[PackedCell]:
         return [
-            backend.pack(
-                self._stack.cell.name, parameters[weight_ih], parameters[weight_hh],
-                parameters.get(bias_ih), parameters.get(bias_hh),
-            )
+            backend.pack(self._stack.cell.name, *weights)
             for layer in range(self.num_layers)
-            for weight_ih, weight_hh, bias_ih, bias_hh in self._stack.names(layer)
-        ]  # fmt: skip
+            for weights in self._stack.weights(layer, parameters)
+        ]
 
 
 def _initial(

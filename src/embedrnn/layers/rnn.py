@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
@@ -19,19 +20,27 @@ class RNN(Recurrent):
     ----------
     {input_size, hidden_size, num_layers}
     nonlinearity : {"tanh", "relu"}
-    {bias, batch_first, dropout, bidirectional, dtype, rng, **others}
+    {bias, batch_first, dropout, bidirectional}
+    leak : float, optional
+        What the leaks begin as, in (0, 1]: h' = (1 - leak) h + leak act(...). A layer without them
+        has no such parameters.
+    {dtype, rng, **others}
 
     Attributes
     ----------
     weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0 : ndarrays
         The parameters of the first layer, read-only, of shapes (H, I), (H, H), (H,) and (H,); those
         of the next end in ``_l1``, those of the second direction in ``_reverse``.
+    leak_l0 : ndarray, shape (H,)
+        The leak of each unit, if there are any. An optimiser steps it as any other parameter: to
+        keep it, leave it out of the gradients.
 
     Raises
     ------
     {TypeError}
     ValueError
-        If a size is too small, dropout is outside [0, 1), or the nonlinearity is none of the two.
+        If a size is too small, dropout is outside [0, 1), the leak outside (0, 1], or the
+        nonlinearity none of the two.
 
     See Also
     --------
@@ -49,6 +58,7 @@ class RNN(Recurrent):
     """
 
     nonlinearity: str
+    leak: float | None
 
     def __init__(
         self,
@@ -61,6 +71,7 @@ class RNN(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        leak: float | None = None,
         dtype: npt.DTypeLike | None = None,
         rng: Any = None,
         **others: Any,
@@ -68,14 +79,21 @@ class RNN(Recurrent):
         super().__init__(
             rng, {"batch_first": batch_first, **others},
             input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bias=bias,
-            dropout=dropout, bidirectional=bidirectional, nonlinearity=nonlinearity, dtype=dtype,
+            dropout=dropout, bidirectional=bidirectional, nonlinearity=nonlinearity, leak=leak,
+            dtype=dtype,
         )  # fmt: skip
+        if self.leak is not None:
+            leaks = [name for name in self.state_dict() if name.startswith("leak_")]
+            self.update({name: np.full(hidden_size, self.leak, self.dtype) for name in leaks})
 
     @staticmethod
-    def _variant(nonlinearity: str) -> dict[str, Any]:
+    def _variant(nonlinearity: str, leak: float | None = None) -> dict[str, Any]:
         _check.choice("nonlinearity", nonlinearity, ("tanh", "relu"))
-        return {"nonlinearity": nonlinearity}
+        return {
+            "nonlinearity": nonlinearity,
+            "leak": None if leak is None else _check.share("leak", leak),
+        }
 
     @staticmethod
     def _cell_of(options: Mapping[str, Any]) -> Cell:
-        return rnn_cell(options["nonlinearity"])
+        return rnn_cell(options["nonlinearity"], options["leak"] is not None)

@@ -8,7 +8,7 @@ import numpy as np
 from embedrnn import _check
 from embedrnn._backend import PackedCell
 from embedrnn._cells import Cell
-from embedrnn._sequences import Pool, PoolMode, TokenGrads, Tokens
+from embedrnn._sequences import Pool, PoolMode, TokenGrads, Tokens, Weights
 from embedrnn.layers.layer import Array
 from embedrnn.layers.layout import GivenStates, Layout, States, with_batch_axis
 from embedrnn.layers.tape import Tape
@@ -43,7 +43,16 @@ class Stack(NamedTuple):
     def names(self, layer: int) -> Iterator[list[str]]:
         """Yield the names of each direction's parameters."""
         for suffix in ("", "_reverse")[: self.directions]:
-            yield _check.parameter_names(layer, suffix)
+            yield _check.parameter_names(layer, suffix, self.cell.parameters)
+
+    def weights(self, layer: int, parameters: Mapping[str, Array]) -> Iterator[Weights]:
+        """Yield each direction's parameters, or their gradients, as backends take them."""
+        for names in self.names(layer):
+            weight_ih, weight_hh, *others = (parameters.get(name) for name in names)
+            bias_ih, bias_hh, diagonal = (*others, None)[:3]
+            assert weight_ih is not None
+            assert weight_hh is not None
+            yield weight_ih, weight_hh, bias_ih, bias_hh, diagonal
 
     def states(self, state: Any, n_rows: int, alone: bool) -> tuple[GivenStates, States]:
         """Return the checked states before the first step, and room for those behind the last."""
@@ -125,14 +134,13 @@ class Stack(NamedTuple):
         for layer in reversed(range(self.num_layers)):
             of_below = np.zeros((*layout.steps, self.width), self.dtype) if layer > 0 else None
             below = sources if of_below is None else (of_below,) * self.directions
-            for reverse, (weight_ih, weight_hh, bias_ih, bias_hh) in enumerate(self.names(layer)):
+            for reverse, of_weights in enumerate(self.weights(layer, parameters)):
                 k = layer * self.directions + reverse
                 part = slice(reverse * self.hidden, (reverse + 1) * self.hidden)
                 tape.cells[k].backward(
                     layout.rows, layout.resets, reverse == 1, tape.tapes[k],
                     None if grad is None else grad[..., part], of_last, below[reverse], of_first,
-                    (parameters[weight_ih], parameters[weight_hh], parameters.get(bias_ih),
-                     parameters.get(bias_hh)), k,
+                    of_weights, k,
                 )  # fmt: skip
             if of_below is not None:
                 tape.back_through_drop(layer, of_below)

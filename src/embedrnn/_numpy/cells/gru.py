@@ -39,8 +39,8 @@ class Gru(Step):
 class GruResetBefore(Step):
     """n = tanh(x W_n + b_in + (r h) R_n + b_hn): the reset gate meets the state."""
 
-    def __init__(self, from_x: Affine, from_h: Affine) -> None:
-        super().__init__(from_x, from_h)
+    def __init__(self, from_x: Affine, from_h: Affine, diagonal: Array) -> None:
+        super().__init__(from_x, from_h, diagonal)
         units = len(from_h.bias) // 3
         self._gates, self._candidate = slice(2 * units), slice(2 * units, None)
         self._gates_of_h = from_h.rows(self._gates)

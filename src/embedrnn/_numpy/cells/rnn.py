@@ -32,6 +32,23 @@ class _Rnn(Step):
         return of_x, (self.from_h.back(h, of_sum, into[1]),)
 
 
+class _Leaky(_Rnn):
+    """h' = (1 - a) h + a act(...): a unit goes a part of the way in a step."""
+
+    def advance(self, projected: Array, state: State) -> tuple[State, State]:
+        (h,), leak = state, self.diagonal
+        (n,), kept = super().advance(projected, state)
+        return ((1 - leak) * h + leak * n,), kept
+
+    def back(
+        self, x: Array, state: State, kept: State, grad: State, into: Grads
+    ) -> tuple[Array, State]:
+        (h,), (n,), (grad_new,), leak = state, kept, grad, self.diagonal
+        into[2][...] += (grad_new * (n - h)).sum(axis=0)
+        of_x, (of_h,) = super().back(x, state, kept, (leak * grad_new,), into)
+        return of_x, (of_h + (1 - leak) * grad_new,)
+
+
 class RnnTanh(_Rnn):
     """h' = tanh(x W_ih^T + b_ih + h W_hh^T + b_hh)."""
 
@@ -50,3 +67,11 @@ class RnnRelu(_Rnn):
 
     def back_act(self, grad: Array, new: Array) -> Array:
         return back_relu(grad, new)
+
+
+class RnnTanhLeaky(_Leaky, RnnTanh):
+    """h' = (1 - a) h + a tanh(...)."""
+
+
+class RnnReluLeaky(_Leaky, RnnRelu):
+    """h' = (1 - a) h + a max(..., 0)."""

@@ -22,8 +22,8 @@ class AffineGrads(NamedTuple):
         return AffineGrads(self.weight[rows], None if self.bias is None else self.bias[rows])
 
 
-# Those of the weights that x meets, and of those that h meets.
-Grads = tuple[AffineGrads, AffineGrads]
+# Those of the weights that x meets, of those that h meets, and of the diagonals.
+Grads = tuple[AffineGrads, AffineGrads, Array]
 
 
 class Affine:
@@ -51,10 +51,13 @@ class Affine:
 
 
 class Step(ABC):
-    """One step of a cell: forwards, and back."""
+    """One step of a cell: forwards, and back.
 
-    def __init__(self, from_x: Affine, from_h: Affine) -> None:
-        self.from_x, self.from_h = from_x, from_h
+    The diagonals of a cell meet states unit by unit: (D * H,), one behind the other.
+    """
+
+    def __init__(self, from_x: Affine, from_h: Affine, diagonal: Array) -> None:
+        self.from_x, self.from_h, self.diagonal = from_x, from_h, diagonal.copy()
 
     @abstractmethod
     def advance(self, projected: Array, state: State) -> tuple[State, State]:
