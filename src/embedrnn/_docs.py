@@ -135,6 +135,13 @@ dropout : float
 bidirectional : bool
     Whether each layer also walks from each row's last valid step to its first.
 
+reverse : bool
+    Whether each layer walks that way alone; outputs stay in time order. Not with `bidirectional`.
+
+merge : {"concat", "sum", "mean", "mul"}
+    What each layer makes of the outputs of two directions: they stand side by side, 2H wide, or
+    their sum, mean or product is H wide, as of a Keras `Bidirectional`.
+
 dtype : float32 or float64, optional
     Of the parameters and of all that goes in and out; float32 if absent.
 
@@ -149,7 +156,8 @@ TypeError
     If a size is not an integer, or the dtype is another.
 
 ValueError
-    If a size is too small, or dropout is outside [0, 1).
+    If a size is too small, dropout is outside [0, 1), or `reverse` or `merge` does not go with
+    `bidirectional`.
 """)
 
 # Of bags of rows, and of the layers over the rows of a table.

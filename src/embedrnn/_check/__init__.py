@@ -36,12 +36,14 @@ from embedrnn._check.bag import (
 from embedrnn._check.coalesce import coalesce, dense_rows, row_grad
 from embedrnn._check.cotangents import cotangent, state_cotangents
 from embedrnn._check.layers import (
+    directions,
     float_dtype,
     layer_input,
     layer_state,
     parameter_names,
     parameters,
     repeats_padding,
+    require_stream,
 )
 from embedrnn._check.options import (
     below_one,
@@ -97,6 +99,7 @@ __all__ = [
     "cotangent",
     "deliver",
     "dense_rows",
+    "directions",
     "few_rows",
     "flag",
     "float_dtype",
@@ -127,6 +130,7 @@ __all__ = [
     "require_addressable",
     "require_gradient",
     "require_output",
+    "require_stream",
     "require_unmasked",
     "resets_of",
     "row_grad",

@@ -9,9 +9,12 @@ import numpy.typing as npt
 from embedrnn._cells import WEIGHTS, Cell
 from embedrnn._check.array_like import Array, as_array
 from embedrnn._check.arrays import FLOATS, as_native, native
-from embedrnn._check.options import choice, dtype_of
+from embedrnn._check.options import choice, dtype_of, flag
 
 DType = np.dtype[Any]
+
+# What a layer makes of the outputs of two directions.
+MERGE_MODES = ("concat", "sum", "mean", "mul")
 
 
 def float_dtype(dtype: npt.DTypeLike | None) -> DType:
@@ -27,6 +30,27 @@ def repeats_padding(padding_fill: Any) -> bool:
     """Check what padded outputs are filled with: return whether they repeat the one before."""
     choice("padding_fill", padding_fill, ("zero", "repeat"))
     return bool(padding_fill == "repeat")
+
+
+def directions(bidirectional: Any, reverse: Any, merge: Any) -> dict[str, Any]:
+    """Check in which directions a layer walks, and what becomes of the outputs of two."""
+    both, backwards = flag("bidirectional", bidirectional), flag("reverse", reverse)
+    choice("merge", merge, MERGE_MODES)
+    if both and backwards:
+        raise ValueError(
+            "reverse must be False where bidirectional is True: one of two directions is reversed"
+        )
+    if not both and merge != "concat":
+        raise ValueError(f"merge must be 'concat' where bidirectional is False, got {merge!r}")
+    return {"bidirectional": both, "reverse": backwards, "merge": merge}
+
+
+def require_stream(bidirectional: bool, reverse: bool) -> None:
+    """Check that a layer walks in the direction in which a stream comes."""
+    if bidirectional:
+        raise ValueError("step needs a layer of one direction: the other starts at the end")
+    if reverse:
+        raise ValueError("step needs a layer that is not reverse: that one starts at the end")
 
 
 def parameter_names(layer: int, suffix: str, parameters: Sequence[str] = WEIGHTS) -> list[str]:

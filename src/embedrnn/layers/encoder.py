@@ -68,8 +68,8 @@ class Encoder(Encoding):
     embedding : Embedding
         Of any dtype: rows of float16, bfloat16 and int8 are widened to the float32 of `recurrent`.
     recurrent : RNN, GRU or LSTM
-        It reads `embedding_dim` features; stacked or in two directions as may be. Both layers are
-        shared: what is updated in them shows here.
+        It reads `embedding_dim` features; stacked, reverse or in two directions as may be. Both
+        layers are shared: what is updated in them shows here.
 
     Attributes
     ----------
@@ -192,21 +192,18 @@ class Encoder(Encoding):
         layer, stack = self.recurrent, self.recurrent._stack
         layout, listed = wanted.layout(call, padding_fill), self._listed(call)
         tape = layer._tape(call.tokens.size, rng, has_input=False)
-        keeps_steps = wanted.steps or wanted.fused == "max"
 
         def run(sources: Sequence[Tokens]) -> tuple[Outputs, Array]:
             inputs = gather(sources[0].table, listed.rows).astype(layer.dtype, copy=False)
-            return stack.run(
-                tape.cells, sources, layout, state, tape, output=keeps_steps, pool=wanted.fused
-            ), inputs
+            return wanted.run(stack, tape.cells, sources, call, layout, state, tape), inputs
 
         found, inputs = self._looked_up(call, listed, run)
-        winners = wanted.winners(call, found)
+        kept = wanted.kept(stack, call, found)
 
         def backward(grad_output: Any = None, grad_state: Any = None) -> EncoderGrads:
             given = wanted.cotangent(layout, grad_output, stack)
             grad, of_last = wanted.back(
-                stack, call, winners, given, stack.state_cotangents(layout, grad_state)
+                stack, call, kept, given, stack.state_cotangents(layout, grad_state)
             )
             of_rows, parameters = np.zeros(inputs.shape, layer.dtype), layer._zeros()
             source = TokenGrads(listed.numbers, call.offsets[:-1], inputs, of_rows)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from embedrnn import _check
 from embedrnn._backend import current
 from embedrnn._check import tokens as _tokens
 from embedrnn._check.tokens import Ids
@@ -86,8 +87,9 @@ class Encoding(ABC):
         Returns
         -------
         output : ndarray, shape (B, T, directions * H), or (N, directions * H), or None
-            The last layer's state after each step, both directions side by side, laid out as `ids`
-            is; with `pool` of shape (B, directions * H). Of one sequence there is no axis B.
+            The last layer's state after each step, both directions side by side, or H wide where
+            they are merged, laid out as `ids` is; with `pool` of shape (B, directions * H). Of one
+            sequence there is no axis B.
         {states}
 
         Raises
@@ -112,9 +114,7 @@ class Encoding(ABC):
         layer = self._layer
 
         def run(sources: Sequence[Tokens]) -> tuple[Any, Any]:
-            found = layer._stack.run(
-                layer._cells(), sources, layout, state, output=wanted.steps, pool=wanted.fused
-            )
+            found = wanted.run(layer._stack, layer._cells(), sources, call, layout, state)
             return layout.outputs(wanted.outputs(layer._stack, found), found.states)
 
         result: tuple[Any, Any] = self._looked_up(call, self._listed(call), run)
@@ -151,14 +151,13 @@ class Encoding(ABC):
         Raises
         ------
         IndexError, TypeError, ValueError
-            As a call does, or if the layer has two directions.
+            As a call does, or if the layer has two directions or is reverse.
 
         Notes
         -----
         Steps have the bits of one call over the same ids.
         """
-        if self._layer.bidirectional:
-            raise ValueError("step needs a layer of one direction: the other starts at the end")
+        _check.require_stream(self._layer.bidirectional, self._layer.reverse)
         tokens, alone = _tokens.step_ids(ids_t)
         call = Ids.of_steps(tokens, alone)
         layout = Layout(call.rows, call.steps, alone=alone)

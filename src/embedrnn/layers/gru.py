@@ -8,6 +8,7 @@ import numpy.typing as npt
 from embedrnn import _check
 from embedrnn._cells import Cell, gru_cell
 from embedrnn._docs import RECURRENT_LAYER, documented
+from embedrnn.layers.merging import MergeMode
 from embedrnn.layers.recurrent import Recurrent
 
 
@@ -18,7 +19,7 @@ class GRU(Recurrent):
     Parameters
     ----------
     {input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional}
-    {reset_after, dtype, rng, **others}
+    {reverse, merge, reset_after, dtype, rng, **others}
 
     Attributes
     ----------
@@ -58,6 +59,8 @@ class GRU(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        reverse: bool = False,
+        merge: MergeMode = "concat",
         reset_after: bool = True,
         dtype: npt.DTypeLike | None = None,
         rng: Any = None,
@@ -66,7 +69,8 @@ class GRU(Recurrent):
         super().__init__(
             rng, {"batch_first": batch_first, **others},
             input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bias=bias,
-            dropout=dropout, bidirectional=bidirectional, reset_after=reset_after, dtype=dtype,
+            dropout=dropout, bidirectional=bidirectional, reverse=reverse, merge=merge,
+            reset_after=reset_after, dtype=dtype,
         )  # fmt: skip
 
     @staticmethod

@@ -31,6 +31,8 @@ _DEFAULTS = {
     "bias": True,
     "dropout": 0.0,
     "bidirectional": False,
+    "reverse": False,
+    "merge": "concat",
     "nonlinearity": "tanh",
     "reset_after": True,
     "leak": None,

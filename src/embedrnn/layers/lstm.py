@@ -8,6 +8,7 @@ import numpy.typing as npt
 from embedrnn import _check
 from embedrnn._cells import Cell, lstm_cell
 from embedrnn._docs import RECURRENT_LAYER, documented
+from embedrnn.layers.merging import MergeMode
 from embedrnn.layers.recurrent import Recurrent
 
 
@@ -18,6 +19,7 @@ class LSTM(Recurrent):
     Parameters
     ----------
     {input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional}
+    {reverse, merge}
     peepholes : bool
         Whether the gates i, f and o see the cell state.
     {dtype, rng, **others}
@@ -62,6 +64,8 @@ class LSTM(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        reverse: bool = False,
+        merge: MergeMode = "concat",
         peepholes: bool = False,
         dtype: npt.DTypeLike | None = None,
         rng: Any = None,
@@ -70,7 +74,8 @@ class LSTM(Recurrent):
         super().__init__(
             rng, {"batch_first": batch_first, **others},
             input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bias=bias,
-            dropout=dropout, bidirectional=bidirectional, peepholes=peepholes, dtype=dtype,
+            dropout=dropout, bidirectional=bidirectional, reverse=reverse, merge=merge,
+            peepholes=peepholes, dtype=dtype,
         )  # fmt: skip
 
     @staticmethod

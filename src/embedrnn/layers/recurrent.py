@@ -14,6 +14,7 @@ from embedrnn._docs import RECURRENCE, documented
 from embedrnn._sequences import Rows
 from embedrnn.layers.layer import Array, Layer, Shapes
 from embedrnn.layers.layout import Layout, PaddingFill, without_batch_axis
+from embedrnn.layers.merging import MERGES
 from embedrnn.layers.stack import Stack
 from embedrnn.layers.tape import RecurrentGrads, Tape
 from embedrnn.packed import Packed
@@ -28,6 +29,8 @@ class Recurrent(Layer):
     bias: bool
     dropout: float
     bidirectional: bool
+    reverse: bool
+    merge: str
 
     _stack: Stack
 
@@ -51,6 +54,8 @@ class Recurrent(Layer):
         dropout: float,
         bidirectional: bool,
         dtype: npt.DTypeLike | None,
+        reverse: bool = False,  # which a pickle or a file of before does not say
+        merge: str = "concat",
         **variant: Any,
     ) -> dict[str, Any]:
         inputs = _check.size("input_size", input_size, least=0)
@@ -62,7 +67,7 @@ class Recurrent(Layer):
             "num_layers": _check.size("num_layers", num_layers),
             "bias": _check.flag("bias", bias),
             "dropout": _check.below_one("dropout", dropout),
-            "bidirectional": _check.flag("bidirectional", bidirectional),
+            **_check.directions(bidirectional, reverse, merge),
             **cls._variant(**variant),
             "dtype": _check.float_dtype(dtype),
         }
@@ -79,8 +84,10 @@ class Recurrent(Layer):
 
     @classmethod
     def _stack_of(cls, options: Mapping[str, Any]) -> Stack:
+        both = options["bidirectional"]
         return Stack(
-            cls._cell_of(options), options["num_layers"], 1 + options["bidirectional"],
+            cls._cell_of(options), options["num_layers"],
+            (False, True) if both else (options["reverse"],), MERGES.get(options["merge"]),
             options["hidden_size"], options["dtype"],
         )  # fmt: skip
 
@@ -129,8 +136,8 @@ class Recurrent(Layer):
         -------
         output : ndarray, shape (B, T, directions * H) or (N, directions * H), or Packed
             The last layer's state after each step, 0 at padded steps unless they repeat; both
-            directions side by side, each in time order. Laid out as `x` is: (T, directions * H) of
-            one sequence.
+            directions side by side, or H wide where they are merged, each in time order. Laid out
+            as `x` is: (T, directions * H) of one sequence.
         state : ndarray, or a tuple of two, shaped as `state`
             After each row's last step.
 
@@ -312,7 +319,7 @@ class Recurrent(Layer):
         TypeError
             If an array has another dtype, or the state of an LSTM is not a tuple.
         ValueError
-            If a shape does not fit, `out` is read-only, or the layer is bidirectional.
+            If a shape does not fit, `out` is read-only, or the layer is bidirectional or reverse.
 
         Notes
         -----
@@ -328,8 +335,8 @@ class Recurrent(Layer):
         >>> bool((output == layer(x)[0][:, -1]).all())
         True
         """
-        if self.bidirectional:
-            raise ValueError("step needs a layer of one direction: the other starts at the end")
+        if self.bidirectional or self.reverse:
+            _check.require_stream(self.bidirectional, self.reverse)
         below = _check.layer_input("x_t", x_t, "BI", self.input_size, self.dtype)
         alone = below.ndim == 1
         if out is not None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from embedrnn import _check
 from embedrnn._cells import Cell, rnn_cell
 from embedrnn._docs import RECURRENT_LAYER, documented
+from embedrnn.layers.merging import MergeMode
 from embedrnn.layers.recurrent import Recurrent
 
 
@@ -20,7 +21,7 @@ class RNN(Recurrent):
     ----------
     {input_size, hidden_size, num_layers}
     nonlinearity : {"tanh", "relu"}
-    {bias, batch_first, dropout, bidirectional}
+    {bias, batch_first, dropout, bidirectional, reverse, merge}
     leak : float, optional
         What the leaks begin as, in (0, 1]: h' = (1 - leak) h + leak act(...). A layer without them
         has no such parameters.
@@ -39,8 +40,8 @@ class RNN(Recurrent):
     ------
     {TypeError}
     ValueError
-        If a size is too small, dropout is outside [0, 1), the leak outside (0, 1], or the
-        nonlinearity none of the two.
+        If a size is too small, dropout is outside [0, 1), the nonlinearity none of the two, the
+        leak outside (0, 1], or `reverse` or `merge` does not go with `bidirectional`.
 
     See Also
     --------
@@ -71,6 +72,8 @@ class RNN(Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        reverse: bool = False,
+        merge: MergeMode = "concat",
         leak: float | None = None,
         dtype: npt.DTypeLike | None = None,
         rng: Any = None,
@@ -79,8 +82,8 @@ class RNN(Recurrent):
         super().__init__(
             rng, {"batch_first": batch_first, **others},
             input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bias=bias,
-            dropout=dropout, bidirectional=bidirectional, nonlinearity=nonlinearity, leak=leak,
-            dtype=dtype,
+            dropout=dropout, bidirectional=bidirectional, reverse=reverse, merge=merge,
+            nonlinearity=nonlinearity, leak=leak, dtype=dtype,
         )  # fmt: skip
         if self.leak is not None:
             leaks = [name for name in self.state_dict() if name.startswith("leak_")]

@@ -11,6 +11,7 @@ from embedrnn._cells import Cell
 from embedrnn._sequences import Pool, PoolMode, TokenGrads, Tokens, Weights
 from embedrnn.layers.layer import Array
 from embedrnn.layers.layout import GivenStates, Layout, States, with_batch_axis
+from embedrnn.layers.merging import Merge
 from embedrnn.layers.tape import Tape
 
 # What the first layer reads in each direction, and what the gradient of that is added to.
@@ -27,18 +28,28 @@ class Outputs(NamedTuple):
 
 
 class Stack(NamedTuple):
-    """The cell and the sizes of a stack."""
+    """The cell and the sizes of a stack.
+
+    Each layer walks in one direction or two, of which each is `reversed` or not. The outputs of two
+    stand side by side where there is no `merge`.
+    """
 
     cell: Cell
     num_layers: int
-    directions: int
+    reversed: tuple[bool, ...]
+    merge: Merge | None
     hidden: int
     dtype: Any
 
     @property
+    def directions(self) -> int:
+        """Return how many directions each layer walks in."""
+        return len(self.reversed)
+
+    @property
     def width(self) -> int:
-        """Return the width of an output, both directions side by side."""
-        return self.directions * self.hidden
+        """Return the width of an output."""
+        return self.hidden if self.merge is not None else len(self.reversed) * self.hidden
 
     def names(self, layer: int) -> Iterator[list[str]]:
         """Yield the names of each direction's parameters."""
@@ -56,7 +67,7 @@ class Stack(NamedTuple):
 
     def states(self, state: Any, n_rows: int, alone: bool) -> tuple[GivenStates, States]:
         """Return the checked states before the first step, and room for those behind the last."""
-        shape = (self.num_layers * self.directions, n_rows, self.hidden)
+        shape = (self.num_layers * len(self.reversed), n_rows, self.hidden)
         given = _check.layer_state(
             self.cell, state, (shape[0], shape[2]) if alone else shape, self.dtype
         )
@@ -88,32 +99,70 @@ class Stack(NamedTuple):
     ) -> Outputs:
         """Walk over all rows; with a tape, record the way and drop what training drops.
 
-        What is pooled, as the mean or the greatest, are the outputs of the last layer.
+        What is pooled, as the mean or the greatest, are the outputs of the last layer, behind each
+        step of a direction: there must be no merge.
         """
         given, new = self.states(state, layout.rows.batch, layout.alone)
         if layout.order is not None:
             given = layout.sorted(given)
-        pooled = None
+        width = self.width
+        nowhere: Sequence[Any] = (None,) * len(self.reversed)
+        pooled: Array | None = None
+        pools: Sequence[Pool | None] = nowhere
         if pool is not None:
-            pooled = Pool(pool, np.empty((layout.rows.batch, self.width), self.dtype))
-        out = None
+            pooled = np.empty((layout.rows.batch, width), self.dtype)
+            pools = [Pool(pool, part) for part in self._side_by_side(pooled)]
+        out, k = None, 0
         for layer in range(self.num_layers):
             last = layer == self.num_layers - 1
             if tape is not None and out is not None:
                 tape.drop(layer, out)
-            out = np.empty((*layout.steps, self.width), self.dtype) if output or not last else None
-            for reverse in range(self.directions):
-                k = layer * self.directions + reverse
-                part = slice(reverse * self.hidden, (reverse + 1) * self.hidden)
+            out, parts = None, nowhere
+            if output or not last:
+                out = np.empty((*layout.steps, width), self.dtype)
+                parts = (
+                    self._side_by_side(out) if self.merge is None else self._apart(out, layer, tape)
+                )
+            for d, backwards in enumerate(self.reversed):
                 cells[k].forward(
-                    sources[reverse], layout.rows, layout.resets, given, reverse == 1,
-                    None if out is None else out[..., part], new, k,
-                    None if tape is None else tape.tapes[k],
-                    None if pooled is None or not last else Pool(pooled.mode, pooled.out[:, part]),
+                    sources[d], layout.rows, layout.resets, given, backwards, parts[d], new, k,
+                    None if tape is None else tape.tapes[k], pools[d] if last else None,
                 )  # fmt: skip
+                k += 1
             if out is not None:
-                sources = (out,) * self.directions
-        return Outputs(out, None if pooled is None else pooled.out, new)
+                if self.merge is not None:
+                    self.merge.join(parts, out)
+                sources = (out,) * len(self.reversed)
+        return Outputs(out, pooled, new)
+
+    def joined(self, parts: Sequence[Array]) -> Array:
+        """Return what becomes of an array of each direction, (..., H)."""
+        if self.merge is None:
+            return np.concatenate(parts, axis=-1)
+        out = np.empty_like(parts[0])
+        self.merge.join(parts, out)
+        return out
+
+    def parted(self, grad: Array, parts: Sequence[Array]) -> Sequence[Array]:
+        """Return the gradients of what was joined; a merge that keeps it reads it again."""
+        return self._side_by_side(grad) if self.merge is None else self.merge.back(grad, parts)
+
+    def _side_by_side(self, array: Array) -> Sequence[Array]:
+        """Return the part of each direction in an array."""
+        if len(self.reversed) == 1:
+            return (array,)
+        return array[..., : self.hidden], array[..., self.hidden :]
+
+    def _apart(self, out: Array, layer: int, tape: Tape | None) -> Sequence[Array]:
+        """Return room for the outputs of both directions of a layer, which are merged into `out`.
+
+        That has those of the first one until then, unless the tape keeps both.
+        """
+        assert self.merge is not None
+        if tape is None or not self.merge.keeps:
+            return out, np.empty_like(out)
+        tape.joined[layer] = both = np.empty_like(out), np.empty_like(out)
+        return both
 
     def back(
         self,
@@ -134,13 +183,14 @@ class Stack(NamedTuple):
         for layer in reversed(range(self.num_layers)):
             of_below = np.zeros((*layout.steps, self.width), self.dtype) if layer > 0 else None
             below = sources if of_below is None else (of_below,) * self.directions
-            for reverse, of_weights in enumerate(self.weights(layer, parameters)):
-                k = layer * self.directions + reverse
-                part = slice(reverse * self.hidden, (reverse + 1) * self.hidden)
+            parts: Sequence[Array | None] = (None,) * self.directions
+            if grad is not None:
+                parts = self.parted(grad, tape.joined.get(layer, ()))
+            for d, of_weights in enumerate(self.weights(layer, parameters)):
+                k = layer * self.directions + d
                 tape.cells[k].backward(
-                    layout.rows, layout.resets, reverse == 1, tape.tapes[k],
-                    None if grad is None else grad[..., part], of_last, below[reverse], of_first,
-                    of_weights, k,
+                    layout.rows, layout.resets, self.reversed[d], tape.tapes[k], parts[d],
+                    of_last, below[d], of_first, of_weights, k,
                 )  # fmt: skip
             if of_below is not None:
                 tape.back_through_drop(layer, of_below)

@@ -40,7 +40,10 @@ class RecurrentGrads(NamedTuple):
 
 
 class Tape:
-    """The packed cells of a stack, a tape of each, and what was dropped below each layer."""
+    """The packed cells of a stack, a tape of each, and what was dropped below each layer.
+
+    `joined` has the outputs of both directions of a layer where the way back reads them.
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Tape:
         self.cells, self.tapes = cells, tapes
         self._dropout, self._rng = dropout, rng
         self._kept: dict[int, Array] = {}
+        self.joined: dict[int, Sequence[Array]] = {}
 
     @quiet
     def drop(self, layer: int, below: Array) -> None:
