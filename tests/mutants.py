@@ -84,6 +84,19 @@ MUTANTS = [
         "tape.back_through_drop(layer, of_below)", "pass", "test_layers_vjp.py",
     ),
     Mutant(
+        "output of a direction overwritten by the product", "src/embedrnn/layers/stack.py",
+        "np.empty_like(out) if kept else out", "out", "test_directions.py",
+    ),
+    Mutant(
+        "back through one reverse direction as if it were not", "src/embedrnn/layers/stack.py",
+        "layout.resets, self.reversed[d],", "layout.resets, d == 1,", "test_directions.py",
+    ),
+    Mutant(
+        "encoder: last states that the caller may change", "src/embedrnn/layers/pooling.py",
+        "found.states[0][-stack.directions :].copy()", "found.states[0][-stack.directions :]",
+        "test_directions.py",
+    ),
+    Mutant(
         "what is kept not scaled", "src/embedrnn/layers/tape.py",
         "grad.dtype.type(1 / (1 - self._dropout))", "grad.dtype.type(1)", "test_layers_vjp.py",
     ),

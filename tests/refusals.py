@@ -773,6 +773,15 @@ def recurrent_option_rows(name: str) -> list[Row]:
           for dropout in (1.0, -0.5, np.nan, np.inf)),
         (name, {"dropout": None}, TypeError, "dropout must be a number, got None"),
         (name, {"dropout": "0.5"}, TypeError, "dropout must be a number, got '0.5'"),
+        *((name, {"merge": merge, "bidirectional": True}, ValueError,
+           f"merge must be 'concat' or 'sum' or 'mean' or 'mul', got {merge!r}")
+          for merge in ("ave", None, 1)),
+        *((name, {"merge": merge} | others, ValueError,
+           f"merge must be 'concat' where bidirectional is False, got {merge!r}")
+          for merge in ("sum", "mean", "mul") for others in ({}, {"reverse": True})),
+        (name, {"reverse": True, "bidirectional": True}, ValueError,
+         "reverse must be False where bidirectional is True: one of two directions is reversed"),
+        (name, {"reverse": 2}, TypeError, "reverse must be True or False, got 2"),
         (name, {"dtype": "f2"}, TypeError, "dtype must be float32 or float64, got float16"),
         (name, {"dtype": complex}, TypeError, "dtype must be float32 or float64, got complex128"),
         (name, {"dtype": "torch.half"}, TypeError,
@@ -839,6 +848,8 @@ def recurrent_step_rows(name: str) -> list[Row]:
         *state_rows(step),
         (step, {"self": getattr(er, name)(2, 4, bidirectional=True)}, ValueError,
          "step needs a layer of one direction"),
+        (step, {"self": getattr(er, name)(2, 4, reverse=True)}, ValueError,
+         "step needs a layer that is not reverse: that one starts at the end"),
         (step, {"x_t": zeros(3, 7, 2)}, ValueError, "x_t must have shape (B, 2), got (3, 7, 2)"),
         (step, {"x_t": zeros(3, 3)}, ValueError, "x_t must have shape (B, 2), got (3, 3)"),
         (step, {"x_t": None}, TypeError, "x_t must be array_like, got NoneType"),
@@ -1087,6 +1098,7 @@ def encoder_call_rows(call: str, frozen: bool) -> list[Row]:
 def encoder_rows() -> list[Row]:
     lstm = {"recurrent": er.LSTM(3, 4, dtype="f8")}
     two = er.Encoder(bounded("Embedding"), er.GRU(3, 4, bidirectional=True))
+    last = er.Encoder(bounded("Embedding"), er.GRU(3, 4, reverse=True))
     backward = "Encoder.vjp.backward"
     return [
         ("Encoder", {"embedding": er.EmbeddingBag(5, 3)}, TypeError,
@@ -1111,9 +1123,11 @@ def encoder_rows() -> list[Row]:
         *encoder_call_rows("Encoder.vjp", frozen=False),
         *encoder_call_rows("FrozenEncoder.__call__", frozen=True),
         *((f"{name}.step", changes, error, words)
-          for name, self in (("Encoder", two), ("FrozenEncoder", two.freeze()))
+          for name, self, back in (("Encoder", two, last),
+                                   ("FrozenEncoder", two.freeze(), last.freeze()))
           for changes, error, words in (
             ({"self": self}, ValueError, "step needs a layer of one direction"),
+            ({"self": back}, ValueError, "step needs a layer that is not reverse"),
             ({"ids_t": [[1, 2, 3]]}, ValueError, "ids_t must have shape (B,) or (), got (1, 3)"),
             ({"ids_t": [1.0, 2.0, 3.0]}, TypeError, "ids_t must be integers, got float64"),
             ({"ids_t": None}, TypeError, "ids_t must be array_like, got NoneType"),
