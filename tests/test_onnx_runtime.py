@@ -16,6 +16,7 @@ TOLERANCE = 5e-6
 # The cells that ONNX has.
 OPERATORS = {
     "rnn_tanh": "RNN", "rnn_relu": "RNN", "gru": "GRU", "gru_reset_before": "GRU", "lstm": "LSTM",
+    "lstm_peephole": "LSTM",
 }  # fmt: skip
 # Our gates in ONNX's order.
 ORDERS = {1: [0], 3: [1, 0, 2], 4: [0, 3, 1, 2]}
@@ -34,7 +35,9 @@ def model(cell: str, arguments: dict[str, Any], reverse: bool) -> Any:
         attributes["activations"] = [cell.removeprefix("rnn_").capitalize()]
     if gates == 3:
         attributes["linear_before_reset"] = int(cell == "gru")
-    inputs = ["X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c"][: 6 + (gates == 4)]
+    inputs = ["X", "W", "R", "B", "sequence_lens", "initial_h"]
+    inputs += ["initial_c"] if gates == 4 else []
+    inputs += ["P"] if "weight_ch" in arguments else []
     outputs = ["Y", "Y_h", "Y_c"][: 2 + (gates == 4)]
     node = onnx.helper.make_node(OPERATORS[cell], inputs, outputs, hidden_size=hidden, **attributes)
     kinds = {"sequence_lens": onnx.TensorProto.INT32}
@@ -66,6 +69,9 @@ def run_operator(cell: str, arguments: dict[str, Any], reverse: bool) -> list[np
     }
     if gates == 4:
         feed["initial_c"] = arguments.get("c_0", start)[None]
+    if "weight_ch" in arguments:  # ours is of i, f and o; ONNX has o before f
+        i, f, o = np.split(arguments["weight_ch"], 3)
+        feed["P"] = np.concatenate((i, o, f))[None]
     session = ort.InferenceSession(
         model(cell, arguments, reverse).SerializeToString(), providers=["CPUExecutionProvider"]
     )
