@@ -1,5 +1,6 @@
 """The row-sparse gradient of an embedding."""
 
+import math
 import numbers
 import operator
 from collections.abc import Callable, Iterator
@@ -134,7 +135,11 @@ def norm_of(values: npt.NDArray[Any]) -> float:
     most = float(magnitudes.max(initial=0))
     if not 0 < most < np.inf:
         return most
-    return most * float(np.linalg.norm(magnitudes / most))
+    magnitudes /= most
+    # Not by a dot product: BLAS would share it among threads, which takes ten times as long where
+    # other programs have the CPUs, and the bits would depend on how many there are.
+    np.square(magnitudes, out=magnitudes)
+    return most * math.sqrt(magnitudes.sum())
 
 
 @quiet
