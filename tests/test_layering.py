@@ -95,19 +95,23 @@ def module_name(file: Path) -> str:
 
 def imported_modules(file: Path) -> Iterator[str]:
     """Yield the modules of the package that a file imports, by their names below it."""
+    yield from (name.partition(".")[0] for name in imported_names(file))
+
+
+def imported_names(file: Path) -> Iterator[str]:
+    """Yield the full names below the package of what a file imports of it."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            below = node.module == "embedrnn"
-            names = [f"{node.module}.{a.name}" if below else str(node.module) for a in node.names]
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
         for name in names:
             head, _, rest = name.partition(".")
             if head == "embedrnn":
-                yield rest.split(".")[0] or head
+                yield rest or head
 
 
 @pytest.mark.parametrize("file", PY_FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
@@ -120,7 +124,13 @@ def test_imports_go_down_only(file: Path) -> None:
         assert not imported & {"_numpy", "_core"}, "the backends are reached through _backend"
 
 
-ADAPTERS = [file for file in (PACKAGE / "adapters").glob("*.py") if file.stem != "__init__"]
+# The library of each file of an adapter, which is a module or a package named for it.
+ADAPTERS = {
+    file: file.relative_to(PACKAGE / "adapters").parts[0].removesuffix(".py")
+    for file in (PACKAGE / "adapters").rglob("*.py")
+    if file != PACKAGE / "adapters" / "__init__.py"
+}
+LIBRARIES = sorted(set(ADAPTERS.values()))
 
 
 def other_libraries(file: Path) -> set[str]:
@@ -136,12 +146,20 @@ def other_libraries(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("file", PY_FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_an_adapter_alone_imports_another_library(file: Path) -> None:
-    assert other_libraries(file) == ({file.stem} if file in ADAPTERS else set())
+    assert other_libraries(file) <= ({ADAPTERS[file]} if file in ADAPTERS else set())
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_an_adapter_imports_the_library_it_is_named_for(library: str) -> None:
+    files = [file for file, named in ADAPTERS.items() if named == library]
+    assert any(library in other_libraries(file) for file in files)
 
 
 @pytest.mark.parametrize("file", PY_FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_nothing_imports_an_adapter(file: Path) -> None:
-    assert "adapters" not in imported_modules(file)
+    imported = {name for name in imported_names(file) if name.split(".")[0] == "adapters"}
+    own = f"adapters.{ADAPTERS.get(file)}."  # the files of one adapter import each other
+    assert [name for name in imported if not name.startswith(own)] == []
 
 
 # --- one surface -------------------------------------------------------------------------------
@@ -209,9 +227,9 @@ def test_versions_are_equal() -> None:
 
 # The adapters whose library is there.
 PRESENT = [
-    importlib.import_module(f"embedrnn.adapters.{file.stem}")
-    for file in ADAPTERS
-    if importlib.util.find_spec(file.stem)
+    importlib.import_module(f"embedrnn.adapters.{library}")
+    for library in LIBRARIES
+    if importlib.util.find_spec(library)
 ]
 PUBLIC = [
     getattr(module, name)
@@ -237,12 +255,13 @@ def test_docstrings_have_examples(thing: Any) -> None:
 
 
 def documented_things() -> Iterator[tuple[str, Any]]:
-    """Yield what is public, and the public methods of its classes, by name."""
+    """Yield what is public, and the public methods of its classes that are ours, by name."""
     for thing in PUBLIC:
         yield full_name(thing), thing
         if inspect.isclass(thing):
             for name, method in inspect.getmembers(thing, inspect.isfunction):
-                if name == "__call__" or not name.startswith("_"):
+                ours = method.__module__.partition(".")[0] == "embedrnn"
+                if ours and (name == "__call__" or not name.startswith("_")):
                     yield f"{full_name(thing)}.{name}", method
 
 
@@ -296,8 +315,8 @@ def test_docstrings_may_be_absent(run_python: Any) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_of_docstrings_work(backend: str, name: str) -> None:
-    package, _, library = name.rpartition(".")
-    if package == "adapters":
-        pytest.importorskip(library)
+    package, _, below = name.partition(".")
+    if package == "adapters" and below:
+        pytest.importorskip(below.partition(".")[0])
     module: Any = importlib.import_module(f"embedrnn.{name}")
     assert doctest.testmod(module, raise_on_error=True).failed == 0
