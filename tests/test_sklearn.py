@@ -292,6 +292,14 @@ def test_empty_sequences() -> None:
     assert model.predict([[], [1]]).tolist() == ["none", "some"]
 
 
+def test_empty_sequences_of_features() -> None:
+    model = SequenceClassifier(hidden_size=4, epochs=1)
+    model.fit([[], np.ones((2, 3), np.float32), np.empty((0, 3), np.float32)], [0, 1, 0])
+    assert model.n_features_in_ == 3
+    assert len(model.predict([[], []])) == 2
+    assert clone(model).fit([[], []], [0, 1]).n_features_in_ == 1
+
+
 def test_early_stopping_keeps_what_was_best() -> None:
     noise = np.random.default_rng(0).integers(0, 2, 300)
     options = {"early_stopping": True, "epochs": 60, "patience": 3, "validation_fraction": 0.3}
@@ -382,6 +390,9 @@ REFUSED: list[tuple[dict[str, Any], Any, Any, type[Exception], str]] = [
     ({"num_embeddings": None}, [[1, 2]], ["a"], TypeError, "give num_embeddings where they are"),
     ({"num_embeddings": None}, [[1.0, np.nan]], ["a"], ValueError, "X contains NaN"),
     ({"table": TABLE}, [[1]], ["a"], ValueError, "num_embeddings must be the 4 rows of table"),
+    ({"table": [[1, 2]]}, [[1]], ["a"], TypeError, "table must be float32"),
+    ({"table": er.quantize_rows(TABLE)}, [[1]], ["a"], TypeError, "table must be array_like"),
+    ({}, np.ma.masked_equal([[1, 2]], 2), ["a"], TypeError, "X must be an array without a mask"),
     ({"cell": "elman"}, [[1]], ["a"], ValueError, "cell must be 'lstm' or 'gru' or 'rnn'"),
     ({"pool": "sum"}, [[1]], ["a"], ValueError, "pool must be 'last' or 'mean' or 'max'"),
     ({"optimizer": "newton"}, [[1]], ["a"], ValueError, "optimizer must be 'adam'"),
@@ -400,6 +411,10 @@ def test_refusals(options: Any, x: Any, y: Any, error: Any, message: str) -> Non
 def test_refusals_of_bags() -> None:
     with pytest.raises(ValueError, match="num_embeddings or table must be given, got neither"):
         BagOfEmbeddings().fit([[1]])
+    with pytest.raises(ValueError, match="num_embeddings must be the 4 rows of table, got 5"):
+        BagOfEmbeddings(5, table=er.quantize_rows(TABLE)).fit([[1]])
+    with pytest.raises(ValueError, match=r"table must have shape \(V, D\)"):
+        BagOfEmbeddings(table=[1.0]).fit([[1]])
     with pytest.raises(IndexError, match=r"index 4 at position \(1, 0\)"):
         BagOfEmbeddings(table=TABLE).fit([[1], [4]])
     with pytest.raises(NotFittedError):

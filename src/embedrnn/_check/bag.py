@@ -131,13 +131,13 @@ def _table(
     return weight if weight.ndim == 2 else weight[:, None], storage, weight.shape, dtype
 
 
-def float_table(weight: npt.ArrayLike) -> Array:
+def float_table(weight: npt.ArrayLike, name: str = "weight") -> Array:
     """Check a matrix of floating-point numbers, of any strides and byte order."""
-    table = as_array("weight", weight)
+    table = as_array(name, weight)
     if table.ndim != 2:
-        raise ValueError(f"weight must have shape (V, D), got {table.shape}")
+        raise ValueError(f"{name} must have shape (V, D), got {table.shape}")
     if not is_float(table.dtype):
-        raise TypeError(f"weight must be {ANY_FLOAT}, got {table.dtype}")
+        raise TypeError(f"{name} must be {ANY_FLOAT}, got {table.dtype}")
     return table
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from embedrnn._check.array_like import Array, as_array
+from embedrnn._check.array_like import Array, as_array, require_unmasked
 from embedrnn._check.arrays import is_float
 from embedrnn._check.arrow import from_arrow
+from embedrnn._check.bag import float_table
 from embedrnn._check.options import size, whole
 from embedrnn._check.ragged import Offsets, equal_rows, whole_numbers, with_last
 from embedrnn._check.rows import index_error, integer_indices
@@ -47,6 +48,7 @@ def ragged(x: Any) -> Rows | None:
     That is a list of sequences, a column of an Arrow or a pandas table, an array of objects that
     are sequences, or the tuple (values, offsets).
     """
+    require_unmasked("X", x)
     if isinstance(x, tuple):
         return _in_parts(x)
     if not isinstance(x, list):
@@ -105,25 +107,22 @@ def token_ids(rows: Rows, num_embeddings: int, padding_idx: Any) -> Rows:
 
 
 @quiet
-def features(rows: Rows, dtype: np.dtype[Any]) -> Rows:
-    """Check sequences of features, of one or more at a step, and return them as (N, I)."""
+def features(rows: Rows, dtype: np.dtype[Any], width: int | None, estimator: str) -> Rows:
+    """Check sequences of features, so many at a step if that is known; return them as (N, I)."""
     values = rows.values
     if not is_float(values.dtype) and values.size:
         raise TypeError(
             f"X must hold floating-point numbers where num_embeddings is None, got {values.dtype}: "
             "give num_embeddings where they are ids, or astype(float) where they are features"
         )
-    if values.ndim == 1:
-        values = values[:, None]
-    return Rows(np.ascontiguousarray(values, dtype), rows.offsets)
-
-
-def require_width(width: int, expected: int | None, estimator: str) -> None:
-    """Check how many features a step has, in the words of scikit-learn."""
-    if expected is not None and width != expected:
+    if values.ndim == 1:  # where all sequences are empty, nothing says how many there would be
+        values = values.reshape(-1, 1 if values.size or width is None else width)
+    if width is not None and values.shape[1] != width:  # in the words of scikit-learn
         raise ValueError(
-            f"X has {width} features, but {estimator} is expecting {expected} features as input"
+            f"X has {values.shape[1]} features, but {estimator} is expecting {width} features as "
+            "input"
         )
+    return Rows(np.ascontiguousarray(values, dtype), rows.offsets)
 
 
 def rows_to_draw(num_embeddings: Any) -> int:
@@ -133,8 +132,15 @@ def rows_to_draw(num_embeddings: Any) -> int:
     return size("num_embeddings", num_embeddings)
 
 
+def given_table(table: Any, num_embeddings: Any) -> Array:
+    """Check a table that is given: it has as many rows as are said, if that is said."""
+    found = float_table(table, "table")
+    require_rows(len(found), num_embeddings)
+    return found
+
+
 def require_rows(n_rows: int, num_embeddings: Any) -> None:
-    """Check that a table that is given has as many rows as are said, if that is said."""
+    """Check that a table has as many rows as are said, if that is said."""
     if num_embeddings is not None and size("num_embeddings", num_embeddings) != n_rows:
         raise ValueError(f"num_embeddings must be the {n_rows} rows of table, got {num_embeddings}")
 

@@ -146,10 +146,12 @@ class BagOfEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _layer(self) -> EmbeddingBag:
         options: dict[str, Any] = {"mode": self.mode, "include_last_offset": True, "strict": True}
+        if isinstance(self.table, QuantizedRows):
+            _check.require_rows(len(self.table.rows), self.num_embeddings)
+            return EmbeddingBag.from_pretrained(self.table, **options)
         if self.table is not None:
-            layer = EmbeddingBag.from_pretrained(self.table, **options)
-            _check.require_rows(layer.num_embeddings, self.num_embeddings)
-            return layer
+            table = _check.given_table(self.table, self.num_embeddings)
+            return EmbeddingBag.from_pretrained(table, **options)
         n_rows, rng = _check.rows_to_draw(self.num_embeddings), generator(self.random_state)
         return EmbeddingBag(n_rows, self.embedding_dim, dtype=self.dtype, rng=rng, **options)
 

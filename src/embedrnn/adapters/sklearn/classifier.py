@@ -354,10 +354,8 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
 
     def _embedding(self, rng: np.random.Generator) -> Embedding | None:
         if self.table is not None:
-            table = np.asarray(self.table, float_dtype(self.dtype))
-            layer = Embedding.from_pretrained(table)
-            _check_estimators.require_rows(layer.num_embeddings, self.num_embeddings)
-            return layer
+            table = _check_estimators.given_table(self.table, self.num_embeddings)
+            return Embedding.from_pretrained(table.astype(float_dtype(self.dtype), copy=False))
         if self.num_embeddings is None:
             return None
         return Embedding(self.num_embeddings, self.embedding_dim, dtype=self.dtype, rng=rng)

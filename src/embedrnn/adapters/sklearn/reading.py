@@ -31,10 +31,9 @@ def sequences(x: Any, estimator: Any) -> Rows:
 
 def features(x: Any, dtype: np.dtype[Any], estimator: Any, width: int | None) -> Rows:
     """Return sequences of features in the dtype of a layer: so many, if that is known."""
-    found = _check.features(sequences(x, estimator), dtype)
     name = type(estimator).__name__
+    found = _check.features(sequences(x, estimator), dtype, width, name)
     assert_all_finite(found.values, estimator_name=name, input_name="X")
-    _check.require_width(found.values.shape[1], width, name)
     return found
 
 
