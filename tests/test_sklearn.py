@@ -158,7 +158,7 @@ def test_columns_of_tables(library: str) -> None:
 
 def test_a_drawn_table_comes_again_and_is_of_the_sizes() -> None:
     one, same, other = (BagOfEmbeddings(9, 5, random_state=seed).fit([[1]]) for seed in (0, 0, 1))
-    tables = [bags.embedding_bag_.weight for bags in (one, same, other)]
+    tables = [bags.table_ for bags in (one, same, other)]
     assert tables[0].shape == (9, 5)
     assert tables[0].dtype == np.float32
     assert np.array_equal(tables[0], tables[1])
@@ -172,6 +172,14 @@ def test_tables_of_other_storage() -> None:
     for table in (quantized, TABLE.astype(np.float16)):
         bags = clone(BagOfEmbeddings(table=table, num_embeddings=4))
         assert np.allclose(bags.fit_transform([[1, 2]]), [[2.0, 3.0]], atol=0.05)
+        assert bags.get_feature_names_out().tolist() == ["bagofembeddings0", "bagofembeddings1"]
+
+
+def test_a_given_table_is_held_once() -> None:
+    table = np.zeros((1000, 100))
+    bags = BagOfEmbeddings(table=table).fit([[1]])
+    assert bags.table_ is table
+    assert len(pickle.dumps(bags)) < 1.1 * table.nbytes
 
 
 def test_bags_before_a_classifier_in_a_grid_search() -> None:
@@ -413,6 +421,8 @@ def test_refusals_of_bags() -> None:
         BagOfEmbeddings().fit([[1]])
     with pytest.raises(ValueError, match="num_embeddings must be the 4 rows of table, got 5"):
         BagOfEmbeddings(5, table=er.quantize_rows(TABLE)).fit([[1]])
+    with pytest.raises(ValueError, match="mode must be"):
+        BagOfEmbeddings(table=TABLE, mode="min").fit([[1]])
     with pytest.raises(ValueError, match=r"table must have shape \(V, D\)"):
         BagOfEmbeddings(table=[1.0]).fit([[1]])
     with pytest.raises(IndexError, match=r"index 4 at position \(1, 0\)"):

@@ -7,9 +7,12 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from embedrnn._check import choice
 from embedrnn._check import estimators as _check
+from embedrnn._check.bag import BAG_MODES
 from embedrnn._check.estimators import Rows
 from embedrnn.adapters.sklearn.reading import generator, sequences
+from embedrnn.bag import embedding_bag
 from embedrnn.layers.bag import EmbeddingBag
 from embedrnn.quantized import QuantizedRows
 
@@ -40,8 +43,8 @@ class BagOfEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     Attributes
     ----------
-    embedding_bag_ : EmbeddingBag
-        The layer that has the table.
+    table_ : ndarray, shape (V, D), or QuantizedRows
+        The table: the one that is given, or drawn.
 
     See Also
     --------
@@ -110,9 +113,10 @@ class BagOfEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         TypeError, ValueError
             If X holds no sequences of integers, or a parameter is refused.
         """
-        layer = self._layer()
-        self._ids(X, layer.num_embeddings)
-        self.embedding_bag_ = layer
+        choice("mode", self.mode, BAG_MODES)
+        table = self._table()
+        self._ids(X, table)
+        self.table_ = table
         return self
 
     def transform(self, X: Any) -> Any:
@@ -134,8 +138,10 @@ class BagOfEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             As `fit` does.
         """
         check_is_fitted(self)
-        ids = self._ids(X, self.embedding_bag_.num_embeddings)
-        return self.embedding_bag_(ids.values, ids.offsets)
+        ids = self._ids(X, self.table_)
+        return embedding_bag(
+            self.table_, ids.values, ids.offsets, mode=self.mode, include_last_offset=True
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -144,20 +150,19 @@ class BagOfEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         tags.transformer_tags.preserves_dtype = []
         return tags
 
-    def _layer(self) -> EmbeddingBag:
-        options: dict[str, Any] = {"mode": self.mode, "include_last_offset": True, "strict": True}
+    def _table(self) -> Any:
         if isinstance(self.table, QuantizedRows):
-            _check.require_rows(len(self.table.rows), self.num_embeddings)
-            return EmbeddingBag.from_pretrained(self.table, **options)
+            _check.require_rows(self.table.shape[0], self.num_embeddings)
+            return self.table
         if self.table is not None:
-            table = _check.given_table(self.table, self.num_embeddings)
-            return EmbeddingBag.from_pretrained(table, **options)
+            return _check.given_table(self.table, self.num_embeddings)
         n_rows, rng = _check.rows_to_draw(self.num_embeddings), generator(self.random_state)
-        return EmbeddingBag(n_rows, self.embedding_dim, dtype=self.dtype, rng=rng, **options)
+        return EmbeddingBag(n_rows, self.embedding_dim, dtype=self.dtype, rng=rng).weight
 
-    def _ids(self, x: Any, n_rows: int) -> Rows:
-        return _check.token_ids(sequences(x, self), n_rows, self.padding_idx)
+    def _ids(self, x: Any, table: Any) -> Rows:
+        return _check.token_ids(sequences(x, self), table.shape[0], self.padding_idx)
 
     @property
     def _n_features_out(self) -> int:
-        return self.embedding_bag_.embedding_dim
+        width: int = self.table_.shape[1]
+        return width

@@ -113,8 +113,8 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    The classes of two sequences are told apart by what stands in them and where, so that padding,
-    or the company of longer sequences, makes no difference.
+    Sequences are run without padding: neither it nor the company of longer ones shows in what is
+    told of one.
 
     Examples
     --------
