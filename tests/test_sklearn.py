@@ -333,6 +333,15 @@ def test_parts_are_learned_from_one_after_another() -> None:
     assert not np.array_equal(whole.partial_fit(ROWS, LABELS).decision_function(ROWS), before)
 
 
+def test_weights_of_parts_are_not_scaled_to_those_of_each_part() -> None:
+    model = clone(LEARNER).set_params(class_weight={"one": 3.0, "two": 1.0}, lr=1e-9)
+    losses = []
+    for label in ("one", "two"):
+        model.partial_fit([[1]] * 32, [label] * 32, classes=["one", "two"])
+        losses.append(model.loss_curve_[-1] / -np.log(model.predict_proba([[1]])[0, len(losses)]))
+    assert np.allclose(losses, [3.0, 1.0], rtol=1e-4)
+
+
 def test_a_given_table_is_learned_on_or_left_as_it_is() -> None:
     table = np.random.default_rng(0).normal(size=(10, 8))
     kept = table.copy()

@@ -146,7 +146,7 @@ def require_rows(n_rows: int, num_embeddings: Any) -> None:
 
 
 def case_weights(weights: Array, count: int) -> Array:
-    """Check a weight for each sequence, and return them with a mean of 1."""
+    """Check a weight for each sequence."""
     if weights.shape != (count,):
         raise ValueError(
             f"sample_weight must have shape ({count},), one for each sequence, got {weights.shape}"
@@ -156,8 +156,7 @@ def case_weights(weights: Array, count: int) -> Array:
         raise ValueError(f"sample_weight[{first}] must not be negative, got {weights[first]}")
     if not weights.any():
         raise ValueError("sample_weight must hold a weight that is not zero")
-    shares: Array = weights / weights.mean()
-    return shares
+    return weights
 
 
 def require_finite_loss(loss: float, epoch: int) -> None:

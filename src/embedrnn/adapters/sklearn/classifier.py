@@ -217,7 +217,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
         reading.require_as_many(rows, labels)
         weights = reading.weights(sample_weight, self.class_weight, labels)
         model = self._new_model(embedding, rows, classes.size, rng)
-        cases, trial = self._divided(Cases(rows, targets, weights), rng)
+        cases, trial = self._divided(Cases(rows, targets, weights / weights.mean()), rng)
         epochs = _check.size("epochs", self.epochs)
         history = self._new_training(model, rng).run(cases, epochs, trial, **self._watched())
         return self._holding(model, classes, None, history)
@@ -234,7 +234,7 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
         classes : array_like, optional
             All labels that there will be; the first call needs them, unless `fit` came before.
         sample_weight : array_like, shape (B,), optional
-            As of `fit`; the mean of each call counts as 1.
+            What the loss of each sequence is multiplied with: here their mean is what it is.
 
         Returns
         -------

@@ -50,7 +50,7 @@ def require_as_many(rows: Rows, y: Array) -> None:
 
 
 def weights(sample_weight: Any, class_weight: Any, y: Array) -> Array:
-    """Return the weight of each sequence in the loss, on average 1."""
+    """Return the weight of each sequence in the loss."""
     found = np.ones(len(y))
     if sample_weight is not None:
         found = check_array(
