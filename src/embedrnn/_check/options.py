@@ -71,7 +71,8 @@ def require_addressable(names: str, *sizes: int) -> None:
         raise ValueError(f"{names} must make arrays that memory can address, got {sizes}")
 
 
-def _number(name: str, value: Any) -> float:
+def number(name: str, value: Any) -> float:
+    """Check a number."""
     require_unmasked(name, value)
     try:
         if isinstance(value, (str, bytes)):
@@ -85,34 +86,34 @@ def _number(name: str, value: Any) -> float:
 
 def positive(name: str, value: Any) -> float:
     """Check a number that is more than 0; it may be infinite."""
-    number = _number(name, value)
-    if not number > 0:
-        raise ValueError(f"{name} must be positive, got {number}")
-    return number
+    found = number(name, value)
+    if not found > 0:
+        raise ValueError(f"{name} must be positive, got {found}")
+    return found
 
 
 def not_negative(name: str, value: Any) -> float:
     """Check a finite number that is 0 or more."""
-    number = _number(name, value)
-    if not 0 <= number < math.inf:
-        raise ValueError(f"{name} must be finite and 0 or more, got {number}")
-    return number
+    found = number(name, value)
+    if not 0 <= found < math.inf:
+        raise ValueError(f"{name} must be finite and 0 or more, got {found}")
+    return found
 
 
 def below_one(name: str, value: Any) -> float:
     """Check a number in [0, 1)."""
-    number = _number(name, value)
-    if not 0 <= number < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {number}")
-    return number
+    found = number(name, value)
+    if not 0 <= found < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {found}")
+    return found
 
 
 def share(name: str, value: Any) -> float:
     """Check a number in (0, 1]."""
-    number = _number(name, value)
-    if not 0 < number <= 1:
-        raise ValueError(f"{name} must be in (0, 1], got {number}")
-    return number
+    found = number(name, value)
+    if not 0 < found <= 1:
+        raise ValueError(f"{name} must be in (0, 1], got {found}")
+    return found
 
 
 def dtype_of(name: str, value: Any, expected: str) -> np.dtype[Any]:

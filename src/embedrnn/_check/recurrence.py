@@ -16,6 +16,7 @@ from embedrnn._check.arrays import (
     require_output,
     require_shape,
 )
+from embedrnn._check.options import number
 from embedrnn._check.ragged import resets_of, rows_of
 from embedrnn._check.sequences import sequences
 from embedrnn._sequences import Rows, Weights
@@ -118,7 +119,7 @@ def _diagonal(
     if value is None:
         return None
     if cell.diagonals == 1 and isinstance(value, (int, float)):
-        return np.full(hidden, value, dtype)
+        return np.full(hidden, number(cell.parameters[-1], value), dtype)
     return _operand(cell.parameters[-1], value, (cell.diagonals * hidden,), dtype, out)
 
 
