@@ -101,6 +101,7 @@ def layer_calls(name: str, make: Callable[[], Any]) -> dict[str, Callable[[], Ar
     """Return the calls that every layer has."""
     return {
         f"{name}.load_state_dict": lambda: {"self": make(), "state_dict": parameters_of(make())},
+        f"{name}.from_state_dict": lambda: {"state_dict": parameters_of(make())},
         f"{name}.update": lambda: {"self": make(), "parameters": parameters_of(make())},
     }
 
@@ -281,7 +282,7 @@ PARTS = {
     "parameters": "(weight|bias)_|^w ",
     "self": "index|step|int8 rows",
     "state": "[hc]_0",
-    "state_dict": "weight",
+    "state_dict": "weight|No such file",
 }
 
 
@@ -899,8 +900,10 @@ def int8_parameter_rows(name: str) -> list[Row]:
 def parameter_rows(layer: Any, weight: str) -> list[Row]:
     """Replacing the parameters of a layer, one of which is called `weight`."""
     good, name = parameters_of(layer), type(layer).__name__
-    update, load = f"{name}.update", f"{name}.load_state_dict"
-    unfit = f"parameters do not fit {layer!r}: "
+    update, load, make = (
+        f"{name}.{call}" for call in ("update", "load_state_dict", "from_state_dict")
+    )
+    unfit, size = f"parameters do not fit {layer!r}: ", next(iter(layer._options))
     other_shape, other_dtype = good | {weight: zeros(1)}, good | {weight: good[weight].astype("f8")}
     rest = {key: array for key, array in good.items() if key != weight}
     shape = f"{unfit}{weight} must have shape {good[weight].shape}, got (1,)"
@@ -911,6 +914,28 @@ def parameter_rows(layer: Any, weight: str) -> list[Row]:
         (load, {"state_dict": other_dtype}, TypeError, dtype),
         (load, {"state_dict": good | {"weight_of_others": 0}}, ValueError,
          f"{unfit}unexpected weight_of_others"),
+        (load, {"state_dict": {"a." + key: array for key, array in good.items()}}, ValueError,
+         f"{unfit}missing {', '.join(good)}; unexpected a.{next(iter(good))}"),
+        (load, {"state_dict": good, "prefix": "a."}, ValueError,
+         f"{unfit}missing {', '.join('a.' + key for key in good)}; there are such names with the "
+         "prefix ''"),
+        (load, {"state_dict": good | {weight: zeros(1)}, "strict": False, "cast": True}, ValueError,
+         shape),
+        (load, {"state_dict": "model.pt"}, ValueError,
+         "state_dict must be a mapping or the path of an .npz or .safetensors file, got 'model.pt"),
+        (load, {"state_dict": "not-there.npz"}, FileNotFoundError, "[Errno 2] No such file"),
+        *((call, {"prefix": 1}, TypeError, "prefix must be a str, got 1") for call in (load, make)),
+        *((call, {"cast": 2}, TypeError, "cast must be True or False, got 2")
+          for call in (load, make)),
+        (load, {"strict": "no"}, TypeError, "strict must be True or False, got 'no'"),
+        (make, {"state_dict": {}}, ValueError, "state_dict must have weight"),
+        (make, {"state_dict": None}, TypeError,
+         "state_dict must be a mapping of names, got NoneType"),
+        (make, {size: 3, "state_dict": good}, TypeError,
+         f"{size} of {name} is read from the parameters: leave it out"),
+        (make, {"state_dict": other_shape}, ValueError,
+         f"{weight} must have 2 axes, got shape (1,)"),
+        (make, {"dtype": "what"}, TypeError, "dtype must be float32"),
         (update, {"parameters": other_shape}, ValueError, shape),
         (update, {"parameters": other_dtype}, TypeError, dtype),
         (update, {"parameters": good | {"weight_of_others": 0}}, ValueError,

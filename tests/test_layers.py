@@ -537,8 +537,8 @@ def test_new_parameters_are_used(backend: str, cell: str, name: str) -> None:
 REFUSED: dict[str, tuple[type[Exception], dict[str, Any], str]] = {
     "missing": (ValueError, {"weight_ih_l0": None, "bias_hh_l0": None},
                 "missing weight_ih_l0, bias_hh_l0"),
-    "unexpected": (ValueError, {"weight_hr_l0": (3, 7), "weight_ih_l1": (28, 7)},
-                   "unexpected weight_hr_l0, weight_ih_l1"),
+    "unexpected": (ValueError, {"weight_io_l0": (3, 7), "weight_ih_l1": (28, 7)},
+                   "unexpected weight_io_l0, weight_ih_l1"),
     "shape": (ValueError, {"weight_hh_l0": (7, 28), "bias_ih_l0": (28, 1)},
               "weight_hh_l0 must have shape (28, 7), got (7, 28); "
               "bias_ih_l0 must have shape (28,), got (28, 1)"),

@@ -37,11 +37,11 @@ from embedrnn._check.coalesce import coalesce, dense_rows, row_grad
 from embedrnn._check.cotangents import cotangent, state_cotangents
 from embedrnn._check.layers import (
     directions,
+    dtype_like,
     float_dtype,
     layer_input,
     layer_state,
     parameter_names,
-    parameters,
     repeats_padding,
     require_stream,
 )
@@ -70,6 +70,14 @@ from embedrnn._check.rows import (
     scatter_add,
 )
 from embedrnn._check.sequences import bags, sequences
+from embedrnn._check.state import (
+    Fitting,
+    Named,
+    file_kind,
+    parameters,
+    recurrent_names,
+    untold,
+)
 from embedrnn._check.stream import bar_of, stream, streamed
 from embedrnn._check.table import given_table, table_options
 from embedrnn._check.words import PRETRAINED_WORDS, RECURRENT_WORDS, TABLE_WORDS, only_words
@@ -79,6 +87,8 @@ __all__ = [
     "PRETRAINED_WORDS",
     "RECURRENT_WORDS",
     "TABLE_WORDS",
+    "Fitting",
+    "Named",
     "ScatterAdd",
     "absent_where",
     "along",
@@ -100,7 +110,9 @@ __all__ = [
     "deliver",
     "dense_rows",
     "directions",
+    "dtype_like",
     "few_rows",
+    "file_kind",
     "flag",
     "float_dtype",
     "float_table",
@@ -126,6 +138,7 @@ __all__ = [
     "parameters",
     "positive",
     "recurrence",
+    "recurrent_names",
     "repeats_padding",
     "require_addressable",
     "require_gradient",
@@ -148,6 +161,7 @@ __all__ = [
     "table_options",
     "take",
     "unpad",
+    "untold",
     "whole",
     "without_padding",
 ]

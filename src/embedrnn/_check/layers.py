@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from embedrnn._cells import WEIGHTS, Cell
 from embedrnn._check.array_like import Array, as_array
-from embedrnn._check.arrays import FLOATS, as_native, native
+from embedrnn._check.arrays import FLOATS, native
 from embedrnn._check.options import choice, dtype_of, flag
 
 DType = np.dtype[Any]
@@ -24,6 +24,11 @@ def float_dtype(dtype: npt.DTypeLike | None) -> DType:
     if found not in FLOATS:
         raise TypeError(f"dtype must be {expected}, got {found}")
     return found
+
+
+def dtype_like(found: DType) -> DType | None:
+    """Return the dtype of a layer of parameters of this one, None if there is no such layer."""
+    return native(found) if native(found) in FLOATS else None
 
 
 def repeats_padding(padding_fill: Any) -> bool:
@@ -61,43 +66,6 @@ def parameter_names(layer: int, suffix: str, parameters: Sequence[str] = WEIGHTS
 def require_mapping(name: str, given: Any) -> None:
     if not isinstance(given, Mapping):
         raise TypeError(f"{name} must be a mapping of names, got {type(given).__name__}")
-
-
-def parameters(
-    owner: str,
-    shapes: Mapping[str, tuple[int, ...]],
-    dtype: DType,
-    given: Mapping[str, npt.ArrayLike],
-    *,
-    what: str = "parameters",
-    whole: bool = True,
-) -> dict[str, Array]:
-    """Return the given parameters, or raise one error that names all that is wrong.
-
-    They must have names and shapes of those that there are, and their dtype; `whole` asks for every
-    one of them. Good ones pass without a copy.
-    """
-    require_mapping(what, given)
-    arrays = {key: as_array(str(key), array) for key, array in given.items()}
-    missing = [name for name in shapes if whole and name not in arrays]
-    unexpected = [str(name) for name in arrays if name not in shapes]
-    wrong = [f"missing {', '.join(missing)}"] if missing else []
-    wrong += [f"unexpected {', '.join(unexpected)}"] if unexpected else []
-    shared = [(name, shapes[name], arrays[name]) for name in shapes if name in arrays]
-    wrong += [
-        f"{name} must have shape {shape}, got {new.shape}"
-        for name, shape, new in shared
-        if shape != new.shape
-    ]
-    dtypes = [
-        f"{name} must be {dtype}, got {new.dtype}"
-        for name, _, new in shared
-        if dtype != native(new.dtype)
-    ]
-    if wrong or dtypes:
-        error = ValueError if wrong else TypeError
-        raise error(f"parameters do not fit {owner}: {'; '.join(wrong + dtypes)}")
-    return {name: as_native(new, dtype) for name, _, new in shared}
 
 
 # A step takes microseconds: good arguments have a short way through the next three.

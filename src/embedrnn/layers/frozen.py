@@ -149,8 +149,9 @@ class FrozenEncoder(Encoding):
             path, [arrays.pop(name, None) for name in names], len(stack.cell.gates) * stack.hidden,
             stack.dtype, about["padding_idx"],
         )  # fmt: skip
-        parameters = _check.parameters(f"the encoder in {path}", shapes, options["dtype"], arrays)
-        own = {name: np.array(array) for name, array in parameters.items()}
+        named = _check.Named("parameters", arrays)
+        fitting = _check.parameters(f"the encoder in {path}", shapes, options["dtype"], named)
+        own = {name: np.array(array) for name, array in fitting.arrays.items()}
         return cls._of(
             kind._made(options, own), products,
             padding_idx=about["padding_idx"], strict=about["strict"],

@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
 from embedrnn._backend import Backend, PackedCell
+from embedrnn._check import Fitting, Named
+from embedrnn._checkpoint import StateDict, opened
 from embedrnn.layers.lock import Lock
 from embedrnn.quantized import QuantizedRows
 
@@ -39,6 +41,21 @@ _DEFAULTS = {
     "peepholes": False,
     "dtype": np.dtype(np.float32),
 }
+
+
+class IncompatibleKeys(NamedTuple):
+    """The names that a layer and a state_dict do not share, as PyTorch has them.
+
+    Attributes
+    ----------
+    missing_keys : list of str
+        Of parameters that the state_dict does not hold, as they would stand there.
+    unexpected_keys : list of str
+        Of what the state_dict holds beside them under the prefix.
+    """
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class Weights:
@@ -142,30 +159,108 @@ class Layer(ABC):
         """
         return dict(self._weights.parameters)
 
-    def load_state_dict(self, state_dict: Mapping[str, npt.ArrayLike]) -> None:
+    @classmethod
+    def from_state_dict(
+        cls,
+        state_dict: StateDict,
+        prefix: str = "",
+        *,
+        cast: bool = False,
+        dtype: npt.DTypeLike | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return a layer of the sizes of these parameters, and with them.
+
+        Parameters
+        ----------
+        state_dict, prefix, cast
+            As of `load_state_dict`.
+        dtype : dtype, optional
+            Of the layer: that of its parameters if absent, and float32 for those that a layer
+            cannot have, which need `cast`.
+        **options
+            Those of the constructor that parameters do not tell, as `dropout`, the `reset_after` of
+            a GRU, the `nonlinearity` of an RNN, or the `padding_idx` of a table.
+
+        Raises
+        ------
+        OSError, TypeError, ValueError
+            As `load_state_dict` and the constructor do, or if an option is given that parameters
+            tell: the sizes, `num_layers`, `bias` and `bidirectional`.
+
+        Examples
+        --------
+        >>> import embedrnn as er
+        >>> model = {"embed.weight": [[1.0, 2.0]] * 9, "cell.weight_ih": [[1.0, 2.0]] * 12,
+        ...          "cell.weight_hh": [[1.0, 2.0, 3.0]] * 12}
+        >>> er.Embedding.from_state_dict(model, "embed."), er.LSTM.from_state_dict(model, "cell.")
+        (Embedding(9, 2, dtype=float64), LSTM(2, 3, bias=False, dtype=float64))
+        """
+        cast = _check.flag("cast", cast)
+        with opened(state_dict, widens=cast) as given:
+            named = cls._named("state_dict", given, prefix, widens=cast)
+            told, found = cls._told(named)
+            _check.untold(cls.__name__, told, options)
+            make: Any = cls
+            dtype = found if dtype is None else dtype
+            layer: Self = make(**told, dtype=dtype, **options, _bare=True)
+            layer._replace(named, cast=cast)
+        return layer
+
+    def load_state_dict(
+        self, state_dict: StateDict, prefix: str = "", strict: bool = True, cast: bool = False
+    ) -> IncompatibleKeys:
         """Replace all parameters.
 
         Parameters
         ----------
-        state_dict : mapping of str to array_like
+        state_dict : mapping of str to array_like, or str or os.PathLike
             Every parameter by its name, in its shape and dtype, as `state_dict` returns them; that
-            of the `torch.nn` layer of the same sizes will do. The arrays are copied.
+            of the `torch.nn` layer of the same sizes will do, and for one layer in one direction
+            that of a cell, such as `torch.nn.LSTMCell`. The arrays are copied. Of a path, what the
+            file holds: ``.npz``, of which nothing is unpickled, or ``.safetensors``, which takes
+            no other package. Nothing is read of it but these parameters.
+        prefix : str
+            What their names begin with, as in ``"encoder.lstm."``; other names are ignored.
+        strict : bool
+            Whether every parameter must be there, and nothing else with this prefix. Otherwise
+            those are replaced that are there, which must be one at least.
+        cast : bool
+            Whether parameters of another floating-point dtype (float32, float64, float16, bfloat16)
+            are converted to that of the layer. What is narrowed is rounded to the nearest: float64
+            to float32 keeps 24 bits of 53, float16 11 and bfloat16 8, and what is too small becomes
+            0. What is widened keeps its value.
+
+        Returns
+        -------
+        IncompatibleKeys
+            The names in `missing_keys` and in `unexpected_keys`: lists, empty if strict.
 
         Raises
         ------
+        OSError
+            If a file cannot be read.
         TypeError, ValueError
-            If a name is missing or unexpected, or a shape or dtype is another. The message names
-            all that is wrong, and nothing has changed.
+            If a name is missing or unexpected, or a shape or dtype is another, or a number is too
+            great for the dtype; or if a name tells that `weight_norm`, a weight drop or a
+            projection is at work. The message names all that is wrong, and nothing has changed.
 
         Examples
         --------
         >>> import embedrnn as er
         >>> one, other = er.GRU(5, 7, rng=1), er.GRU(5, 7, rng=2)
-        >>> one.load_state_dict(other.state_dict())
+        >>> _ = one.load_state_dict(other.state_dict())
         >>> bool((one.weight_hh_l0 == other.weight_hh_l0).all())
         True
+        >>> model = {"gru.bias_hh_l0": [0.0] * 21, "output.weight": [[1.0] * 7]}
+        >>> one.load_state_dict(model, "gru.", strict=False, cast=True).missing_keys
+        ['gru.weight_ih_l0', 'gru.weight_hh_l0', 'gru.bias_ih_l0']
         """
-        self._replace("state_dict", state_dict, whole=True)
+        strict, cast = _check.flag("strict", strict), _check.flag("cast", cast)
+        with opened(state_dict, widens=cast) as given:
+            named = self._named("state_dict", given, prefix, widens=cast)
+            found = self._replace(named, whole=strict, extra=not strict, cast=cast)
+        return IncompatibleKeys(found.missing, found.unexpected)
 
     def update(self, parameters: Mapping[str, npt.ArrayLike]) -> None:
         """Replace some parameters; otherwise as `load_state_dict`.
@@ -176,19 +271,38 @@ class Layer(ABC):
         >>> layer = er.GRU(5, 7)
         >>> layer.update({"bias_ih_l0": 0.9 * layer.bias_ih_l0})
         """
-        self._replace("parameters", parameters, whole=False)
+        self._replace(self._named("parameters", parameters), whole=False)
 
     def _given_options(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in self._options}
 
-    def _replace(self, what: str, given: Mapping[str, npt.ArrayLike], *, whole: bool) -> None:
+    @staticmethod
+    def _stored(value: Any) -> Any:
+        """Return a parameter as a layer stores it."""
+        return value
+
+    @classmethod
+    def _named(cls, what: str, given: Any, prefix: str = "", *, widens: bool = False) -> Named:
+        return Named(what, given, prefix, widens=widens, stored=cls._stored)
+
+    @classmethod
+    @abstractmethod
+    def _told(cls, named: Named) -> tuple[dict[str, Any], npt.DTypeLike | None]:
+        """Return the options that parameters tell, and the dtype if it is one of such a layer."""
+
+    def _replace(
+        self, named: Named, *, whole: bool = True, extra: bool = False, cast: bool = False
+    ) -> Fitting:
         options = self._given_options()
         shapes, dtype = self._shapes(options), self._stored_in(options)
-        fitting = _check.parameters(repr(self), shapes, dtype, given, what=what, whole=whole)
-        new = {name: np.array(array, order="C") for name, array in fitting.items()}
+        fitting = _check.parameters(
+            repr(self), shapes, dtype, named, whole=whole, extra=extra, cast=cast
+        )
+        new = {name: np.array(array, order="C") for name, array in fitting.arrays.items()}
         if new:
             with self._lock:
                 self._weights = self._weights.replaced(new)
+        return fitting
 
     @contextmanager
     def _stepped(self) -> Iterator[Mapping[str, Array]]:
@@ -263,8 +377,9 @@ def _unpickled(
         )
     checked = cls._checked(**options)
     shapes, dtype = cls._shapes(checked), cls._stored_in(checked)
-    fitting = _check.parameters(f"the pickled {name}", shapes, dtype, parameters)
-    layer = cls._made(checked, dict(fitting))
+    named = Named("parameters", parameters)
+    fitting = _check.parameters(f"the pickled {name}", shapes, dtype, named)
+    layer = cls._made(checked, fitting.arrays)
     layer.__dict__.update(others)
     return layer
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from embedrnn import _check
 from embedrnn._backend import Backend, PackedCell, current
 from embedrnn._cells import Cell
+from embedrnn._check import Named
 from embedrnn._docs import RECURRENCE, documented
 from embedrnn._sequences import Rows
 from embedrnn.layers.layer import Array, Layer, Shapes
@@ -18,6 +19,14 @@ from embedrnn.layers.merging import MERGES
 from embedrnn.layers.stack import Stack
 from embedrnn.layers.tape import RecurrentGrads, Tape
 from embedrnn.packed import Packed
+
+
+class Told(NamedTuple):
+    """An option, and its values where certain parameters are there and where they are not."""
+
+    name: str
+    present: Any
+    absent: Any
 
 
 class Recurrent(Layer):
@@ -32,12 +41,17 @@ class Recurrent(Layer):
     reverse: bool
     merge: str
 
+    # Of the parameters that not every layer has, by how their names begin: what they tell.
+    _optional: ClassVar[Mapping[str, Told]] = {"bias_ih": Told("bias", present=True, absent=False)}
+
     _stack: Stack
 
     def __init__(self, rng: Any, others: dict[str, Any], **options: Any) -> None:
+        bare = others.pop("_bare", False)
         _check.only_words(type(self).__name__, _check.RECURRENT_WORDS, others)
         checked = self._checked(**options)
-        self._hold(checked, _initial(checked, self._shapes(checked), _check.generator("rng", rng)))
+        shapes = {} if bare else self._shapes(checked)
+        self._hold(checked, _initial(checked, shapes, _check.generator("rng", rng)))
 
     def _hold(self, options: dict[str, Any], parameters: Mapping[str, Array]) -> None:
         self._stack = self._stack_of(options)
@@ -103,6 +117,21 @@ class Recurrent(Layer):
             for names in stack.names(layer):
                 shapes |= {n: shape for n, shape in zip(names, every, strict=False) if shape}
         return shapes
+
+    @classmethod
+    def _told(cls, named: Named) -> tuple[dict[str, Any], npt.DTypeLike | None]:
+        stems = ("weight_ih", "weight_hh", "bias_hh", *cls._optional)
+        present, layers, both_ways = _check.recurrent_names(named.names(), stems)
+        weight_ih, weight_hh = named.told(("weight_ih_l0", "weight_hh_l0"), axes=2).values()
+        told = {
+            "input_size": weight_ih.shape[1],
+            "hidden_size": weight_hh.shape[1],
+            "num_layers": layers,
+            "bidirectional": both_ways,
+        }
+        for stem, option in cls._optional.items():
+            told[option.name] = option.present if stem in present else option.absent
+        return told, _check.dtype_like(weight_hh.dtype)
 
     @documented(RECURRENCE)
     def __call__(

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from embedrnn import _check
 from embedrnn._backend import current
+from embedrnn._check import Named
 from embedrnn._grouping import group
 from embedrnn._quiet import quiet
 from embedrnn._storage import INT8_HEADER
@@ -35,8 +36,12 @@ class Table(Layer):
     strict: bool
 
     def __init__(self, rng: Any, weight: Any, others: dict[str, Any], **options: Any) -> None:
+        bare = others.pop("_bare", False)
         _check.only_words(type(self).__name__, _check.TABLE_WORDS, others)
         checked = self._checked(**options)
+        if bare:
+            self._hold(checked, {})
+            return
         if weight is None:
             weight = _initial(checked, rng)
         else:  # a view of what is somebody else's, who may go on writing to it
@@ -132,10 +137,17 @@ class Table(Layer):
         """The table, shape (V, D), read-only; QuantizedRows where the dtype is int8."""
         return self._weights.table
 
-    def _replace(self, what: str, given: Mapping[str, Any], *, whole: bool) -> None:
-        if isinstance(given, Mapping):
-            given = {name: stored(array) for name, array in given.items()}
-        super()._replace(what, given, whole=whole)
+    @staticmethod
+    def _stored(value: Any) -> Any:
+        return stored(value)
+
+    @classmethod
+    def _told(cls, named: Named) -> tuple[dict[str, Any], npt.DTypeLike | None]:
+        table = named.told(("weight",), axes=2)["weight"]
+        (rows, cols), dtype = table.shape, table.dtype
+        if dtype == np.uint8:
+            return _sizes(rows, max(0, cols - INT8_HEADER)), _check.INT8
+        return _sizes(rows, cols), dtype if _check.is_float(dtype) else None
 
     def _require_gradient(self) -> None:
         if self.dtype == _check.INT8:
@@ -183,6 +195,10 @@ class Table(Layer):
             counts = group(flat, self.num_embeddings, "weight").counts[:, None]
             grad = RowGrad(grad.indices, _divided(grad.values, counts))
         return rounded(grad, self.dtype)
+
+
+def _sizes(rows: int, cols: int) -> dict[str, Any]:
+    return {"num_embeddings": rows, "embedding_dim": cols}
 
 
 def stored(weight: Any) -> Any:

@@ -1,0 +1,50 @@
+"""What holds the parameters of a layer by name: a mapping, or a file of one."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedrnn import _check
+from embedrnn._safetensors import SafeTensors
+
+StateDict = Mapping[str, npt.ArrayLike] | str | os.PathLike[str]
+
+
+@contextmanager
+def opened(state_dict: Any, *, widens: bool = False) -> Iterator[Any]:
+    """Give a mapping, or that which a path names the file of, open.
+
+    `widens` is about bfloat16: see `SafeTensors`.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be opened.
+    ValueError
+        If it is damaged, or of another kind.
+    """
+    if not isinstance(state_dict, (str, os.PathLike)):
+        yield state_dict
+    elif _check.file_kind(state_dict) == ".safetensors":
+        yield SafeTensors(state_dict, widens=widens)
+    else:
+        with Path(state_dict).open("rb") as file, _npz(state_dict, file) as arrays:
+            yield arrays
+
+
+def _npz(path: str | os.PathLike[str], file: IO[bytes]) -> Any:
+    """Return the arrays in a file of numpy.savez, from which nothing is unpickled."""
+    try:
+        arrays = np.load(file, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise TypeError("it holds one array without a name")
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # zipfile has a wide choice of them
+        raise ValueError(f"{os.fspath(path)} cannot be read as .npz: {error}") from error
+    return arrays

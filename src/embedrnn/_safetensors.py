@@ -1,0 +1,119 @@
+"""Tensors in a file of the safetensors format, read with NumPy alone.
+
+A file begins with the length of a header in 8 bytes, little-endian, and the header in JSON: for
+each tensor its dtype, its shape, and where its numbers begin and end behind the header, row after
+row and little-endian [1]_. Nothing of it can be code. The numbers are mapped into memory.
+
+.. [1] https://huggingface.co/docs/safetensors: Format
+"""
+
+import importlib
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+File = str | os.PathLike[str]
+
+_LENGTH = np.dtype("<u8")
+_MOST = 100_000_000  # bytes of a header, as the format allows
+
+_BFLOAT16 = "BF16"
+_DTYPES = {
+    _BFLOAT16: "<u2",
+    "BOOL": "?",
+    **{f"{kind}{8 * size}": f"<{code}{size}"
+       for kind, code in (("F", "f"), ("I", "i"), ("U", "u"))
+       for size in (1, 2, 4, 8) if (kind, size) != ("F", 1)},
+}  # fmt: skip
+
+
+class SafeTensors(Mapping[str, Array]):
+    """The tensors of a file by name: read-only views of one `numpy.memmap`.
+
+    Of bfloat16 they are in the dtype of ml_dtypes, or with `widens` in float32, which holds the
+    same numbers.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ValueError
+        If it is no such file, or a tensor has a dtype that NumPy lacks.
+    TypeError
+        If there is bfloat16, which is not to be widened, and no ml_dtypes.
+    """
+
+    def __init__(self, path: File, *, widens: bool = False) -> None:
+        self._path, self._widens = path, widens
+        if Path(path).stat().st_size < _LENGTH.itemsize:  # of which nothing can be mapped
+            self._refuse("it ends within its first 8 bytes")
+        whole = np.memmap(path, np.uint8, "r")
+        length = int(whole[: _LENGTH.itemsize].view(_LENGTH)[0])
+        if length > min(_MOST, len(whole) - _LENGTH.itemsize):
+            self._refuse(f"it has {len(whole)} bytes, and a header of {length}")
+        header, self._numbers = np.split(whole[_LENGTH.itemsize :], [length])
+        self._entries = self._header(header.tobytes())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, name: str) -> Array:
+        kind, shape, (begin, end) = self._entries[name]
+        dtype = np.dtype(_DTYPES[kind])
+        if not 0 <= begin <= end <= len(self._numbers):
+            self._refuse(f"{name} does not lie within it")
+        if end - begin != math.prod(shape) * dtype.itemsize:
+            self._refuse(f"{name} has another size than its shape {tuple(shape)} and {kind} make")
+        array = self._numbers[begin:end].view(dtype).reshape(shape)
+        return self._halves(name, array) if kind == _BFLOAT16 else array
+
+    def _header(self, text: bytes) -> dict[str, tuple[str, list[int], list[int]]]:
+        json: Any = importlib.import_module("json")  # which not everybody needs
+        try:
+            entries = {
+                name: (entry["dtype"], entry["shape"], entry["data_offsets"])
+                for name, entry in json.loads(text).items()
+                if name != "__metadata__"
+            }
+            whole = all(map(_is_entry, entries.values()))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            whole = False
+        if not whole:
+            self._refuse("it has no header of tensors")
+        other = [f"{name} of {kind}" for name, (kind, *_) in entries.items() if kind not in _DTYPES]
+        if other:
+            self._refuse(f"there is no dtype of NumPy for {', '.join(other)}")
+        return entries
+
+    def _halves(self, name: str, bits: Array) -> Array:
+        if self._widens:
+            return (bits.astype(np.uint32) << 16).view(np.float32)
+        try:
+            bfloat16: npt.DTypeLike = importlib.import_module("ml_dtypes").bfloat16
+        except ImportError:
+            said = f"{name} is of bfloat16, which NumPy has with ml_dtypes alone"
+            raise TypeError(said) from None
+        return bits.view(bfloat16)
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise ValueError(f"{os.fspath(self._path)} cannot be read as safetensors: {why}")
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether an entry of the header is of the types that it must be."""
+    kind, shape, offsets = entry
+    sizes = isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2
+    return (
+        isinstance(kind, str)
+        and sizes
+        and all(type(number) is int and number >= 0 for number in (*shape, *offsets))
+    )
