@@ -230,6 +230,18 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "convert.to_onnx": lambda: {"parameters": parameters_of(er.LSTM(2, 4))},
     "convert.from_keras": lambda: {"weights": [zeros(2, 12), zeros(4, 12), zeros(2, 12)]},
     "convert.to_keras": lambda: {"parameters": parameters_of(er.LSTM(2, 4))},
+    "convert.from_tf1_weights": lambda: {
+        "variables": {"kernel": zeros(6, 16), "bias": zeros(16)}, "cell": "lstm",
+    },
+    "convert.from_coreml_weights": lambda: {
+        "W_h": [zeros(4, 4)] * 4, "W_x": [zeros(4, 2)] * 4, "b": [zeros(4)] * 4,
+    },
+    "convert.from_flax_weights": lambda: {
+        "params": {"i": {"kernel": zeros(2, 4), "bias": zeros(4)}, "h": {"kernel": zeros(4, 4)}},
+    },
+    "convert.from_cudnn_weights": lambda: {
+        "params": zeros(16 * 8), "cell": "lstm", "input_size": 2, "hidden_size": 4,
+    },
     **{
         f"optim.{name}": lambda: {"parameters": {"w": values((5, 3), "f4")}}
         for name in er.optim.__all__
@@ -283,6 +295,7 @@ PARTS = {
     "self": "index|step|int8 rows",
     "state": "[hc]_0",
     "state_dict": "weight|No such file",
+    "variables": "kernel|bias",
 }
 
 
@@ -1203,6 +1216,47 @@ def encoder_rows() -> list[Row]:
     ]  # fmt: skip
 
 
+def layout_rows() -> list[Row]:
+    tf1, coreml, flax, cudnn = (
+        f"convert.from_{name}_weights" for name in ("tf1", "coreml", "flax", "cudnn")
+    )
+    return [
+        (tf1, {"variables": None}, TypeError, "variables must be a mapping of names, got NoneType"),
+        (tf1, {"variables": {"kernel": zeros(6, 16)}}, ValueError, "variables must have bias"),
+        (tf1, {"variables": {"kernel": zeros(6, 16, dtype="U1"), "bias": zeros(16)}}, TypeError,
+         "kernel must be numbers, got <U1"),
+        *((call, {"cell": cell}, ValueError, "cell must be 'rnn' or 'gru' or 'lstm', got ")
+          for call in (tf1, cudnn) for cell in ("LSTM", None)),
+        (tf1, {"prefix": 1}, TypeError, "prefix must be a str, got 1"),
+        (tf1, {"forget_bias": np.nan}, ValueError, "forget_bias must be finite, got nan"),
+        (tf1, {"forget_bias": "1"}, TypeError, "forget_bias must be a number, got '1'"),
+        (coreml, {"forget_bias": 2}, TypeError, "forget_bias must be True or False, got 2"),
+        *((call, {"layer": layer}, error, f"layer must be {words}")
+          for call in (tf1, coreml, flax)
+          for layer, error, words in (("(", TypeError, "an integer, got str"),
+                                      (-1, ValueError, "0 or more, got -1"))),
+        *((call, {"reverse": "no"}, TypeError, "reverse must be True or False, got 'no'")
+          for call in (tf1, coreml, flax)),
+        *((coreml, {name: value}, TypeError, f"{name} must be a list of arrays, one for each gate")
+          for name in ("W_h", "W_x", "b", "peep") for value in (zeros(4, 4), "a", 1)),
+        (coreml, {"W_x": [zeros(4, 2), None, 0, 0]}, TypeError,
+         "W_x[1] must be array_like, got NoneType"),
+        (flax, {"params": []}, TypeError, "params must be a mapping of names, got list"),
+        (flax, {"params": {"i": zeros(2, 4), "h": zeros(4, 4)}}, TypeError,
+         "params['i'] must be a mapping of names, got ndarray"),
+        (flax, {"params": {"i": {"kernel": ["a"]}, "h": {"kernel": zeros(4, 4)}}}, TypeError,
+         "params['i']['kernel'] must be numbers, got <U1"),
+        (cudnn, {"params": zeros(127)}, ValueError,
+         "params must be 128 numbers for input_size=2, hidden_size=4 and num_layers=1, got 127"),
+        (cudnn, {"params": None}, TypeError, "params must be array_like, got NoneType"),
+        (cudnn, {"hidden_size": 0}, ValueError, "hidden_size must be 1 or more, got 0"),
+        (cudnn, {"input_size": 1.5}, TypeError, "input_size must be an integer, got float"),
+        (cudnn, {"num_layers": -1}, ValueError, "num_layers must be 1 or more, got -1"),
+        (cudnn, {"bidirectional": 2}, TypeError, "bidirectional must be True or False, got 2"),
+        (cudnn, {"bias": "no"}, TypeError, "bias must be True or False, got 'no'"),
+    ]  # fmt: skip
+
+
 def conversion_rows() -> list[Row]:
     onnx, keras, lstm = "convert.from_onnx", "convert.from_keras", parameters_of(er.LSTM(2, 4))
     rest = {key: array for key, array in lstm.items() if key != "weight_hh_l0"}
@@ -1426,6 +1480,7 @@ ROWS: list[Row] = [
     *embedding_bag_layer_rows(),
     *encoder_rows(),
     *conversion_rows(),
+    *layout_rows(),
     *optimizer_rows(),
     *runtime_rows(),
 ]  # fmt: skip

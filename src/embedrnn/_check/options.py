@@ -100,6 +100,14 @@ def not_negative(name: str, value: Any) -> float:
     return found
 
 
+def finite(name: str, value: Any) -> float:
+    """Check a finite number."""
+    number = _number(name, value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {number}")
+    return number
+
+
 def below_one(name: str, value: Any) -> float:
     """Check a number in [0, 1)."""
     found = number(name, value)

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,20 +115,24 @@ class Named:
             value = value.float()
         return as_array(name, self._stored(value))
 
-    def told(self, names: Iterable[str], axes: int) -> dict[str, Array]:
-        """Return arrays by the names that they must have, which tell the sizes of a layer."""
-        names = list(names)
+    def required(self, names: Sequence[str]) -> dict[str, str]:
+        """Check that all of these are there, and return under which name each is."""
         keys = self.under(names)
-        missing = [self._prefix + name for name in names if name not in keys]
+        missing = [self.full(name) for name in names if name not in keys]
         if missing:
             said = [f"{self._what} must have {', '.join(missing)}"]
             said += filter(None, [self.foreign(), self.elsewhere(names)])
             raise ValueError("; ".join(said))
+        return keys
+
+    def told(self, names: Sequence[str], axes: int) -> dict[str, Array]:
+        """Return arrays by the names that they must have, which tell the sizes of a layer."""
+        keys = self.required(names)
         arrays = {name: self.array(key) for name, key in keys.items()}
         for name, array in arrays.items():
             if array.ndim != axes:
                 raise ValueError(
-                    f"{self._prefix}{keys[name]} must have {axes} axes, got shape {array.shape}"
+                    f"{self.full(keys[name])} must have {axes} axes, got shape {array.shape}"
                 )
         return arrays
 

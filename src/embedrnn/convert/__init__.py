@@ -1,9 +1,23 @@
 """Weights of recurrent layers, from and to the layouts of ONNX and Keras; ours is PyTorch's.
 
-The shapes tell the cell: a recurrent weight stacks one, three or four gates (RNN, GRU, LSTM).
+And from those of Core ML, cuDNN, Flax and TensorFlow 1. The shapes tell the cell where they can: a
+recurrent weight stacks one, three or four gates (RNN, GRU, LSTM).
 """
 
+from embedrnn.convert.coreml import from_coreml_weights
+from embedrnn.convert.cudnn import from_cudnn_weights
+from embedrnn.convert.flax import from_flax_weights
 from embedrnn.convert.keras import from_keras, to_keras
 from embedrnn.convert.onnx import from_onnx, to_onnx
+from embedrnn.convert.tf1 import from_tf1_weights
 
-__all__ = ["from_keras", "from_onnx", "to_keras", "to_onnx"]
+__all__ = [
+    "from_coreml_weights",
+    "from_cudnn_weights",
+    "from_flax_weights",
+    "from_keras",
+    "from_onnx",
+    "from_tf1_weights",
+    "to_keras",
+    "to_onnx",
+]

@@ -11,11 +11,11 @@ from embedrnn._check.convert import GATES
 
 Array = npt.NDArray[Any]
 
-# Of the gates of each cell, which are in PyTorch's order.
+# Of the gates of each cell, which are in PyTorch's order. Flax and cuDNN have that too.
 _ORDERS = {
-    "n": {"onnx": "n", "keras": "n"},
-    "rzn": {"onnx": "zrn", "keras": "zrn"},
-    "ifgo": {"onnx": "iofg", "keras": "ifgo"},
+    "n": {"onnx": "n", "keras": "n", "tf1": "n", "coreml": "n"},
+    "rzn": {"onnx": "zrn", "keras": "zrn", "tf1": "rzn", "coreml": "zrn"},
+    "ifgo": {"onnx": "iofg", "keras": "ifgo", "tf1": "igfo", "coreml": "ifog"},
 }
 
 
@@ -23,13 +23,35 @@ def reordered(arrays: Sequence[Array], source: str, target: str) -> list[Array]:
     """Put the gates, which go along the first axis, in the order of another library."""
     rows, hidden = arrays[1].shape
     gates = GATES[rows // hidden]
-    orders = _ORDERS[gates] | {"torch": gates}
-    order = [orders[source].index(gate) for gate in orders[target]]
+    order = [_order(gates, source).index(gate) for gate in _order(gates, target)]
     blocks = [array.reshape(len(order), hidden, *array.shape[1:]) for array in arrays]
     return [
         np.ascontiguousarray(block[order]).reshape(array.shape)
         for block, array in zip(blocks, arrays, strict=True)
     ]
+
+
+def _order(gates: str, library: str) -> str:
+    """Return the gates of a cell in the order that a library has them in."""
+    return _ORDERS[gates].get(library, gates)
+
+
+def forgetting(arrays: Sequence[Array], added: float) -> list[Array]:
+    """Return the parameters of an LSTM with something added to the bias of its forget gate."""
+    weight_ih, weight_hh, bias_ih, bias_hh = arrays
+    hidden, place = weight_hh.shape[1], GATES[4].index("f")
+    to_add = np.zeros(len(bias_ih), bias_ih.dtype if _check.is_float(bias_ih.dtype) else float)
+    to_add[place * hidden : (place + 1) * hidden] = added
+    return [weight_ih, weight_hh, bias_ih + to_add, bias_hh]
+
+
+def named_alone(
+    arrays: Sequence[Array], layer: int, *, reverse: bool, peepholes: Array | None = None
+) -> dict[str, Array]:
+    """Return the parameters of one direction under their names in a `state_dict`."""
+    suffix = "_reverse" if reverse else ""
+    found = dict(zip(_check.parameter_names(layer, suffix), arrays, strict=False))
+    return found if peepholes is None else found | {f"weight_ch_l{layer}{suffix}": peepholes}
 
 
 def named(directions: Iterable[Sequence[Array]], layer: int) -> dict[str, Array]:
