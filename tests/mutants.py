@@ -148,7 +148,21 @@ MUTANTS = [
     ),
     Mutant(
         "gates of a GRU from ONNX", "src/embedrnn/convert/gates.py",
-        '"rzn": {"onnx": "zrn"', '"rzn": {"onnx": "rzn"', "test_convert.py",
+        '"onnx": "n zrn iofg"', '"onnx": "n rzn iofg"', "test_convert.py",
+    ),
+    Mutant(
+        "gates of an LSTM of TensorFlow 1", "src/embedrnn/convert/gates.py",
+        '"tf1": "n rzn igfo"', '"tf1": "n rzn ifgo"', "test_convert_layouts.py",
+    ),
+    Mutant(
+        "what is too great when it is cast", "src/embedrnn/_check/state.py",
+        "np.isfinite(array) & ~np.isfinite(new)", "~np.isfinite(array) & ~np.isfinite(new)",
+        "test_state_dict.py",
+    ),
+    Mutant(
+        "a cell's names taken for those of a stack", "src/embedrnn/_check/state.py",
+        "return cells if len(set(cells.values())) == len(cells) else {}", "return cells",
+        "test_state_dict.py",
     ),
     Mutant(
         "int8 row at the end of float32", "src/embedrnn/quantized.py",

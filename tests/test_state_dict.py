@@ -464,8 +464,6 @@ BROKEN: dict[str, tuple[bytes, str]] = {
                  "it has no header of tensors"),
     "fraction": (file_of({"weight": GOOD["weight"] | {"shape": [2.0, 1]}}),
                  "it has no header of tensors"),
-    "float8": (file_of({"weight": GOOD["weight"] | {"dtype": "F8_E4M3"}}),
-               "there is no dtype of NumPy for weight of F8_E4M3"),
     "size": (file_of({"weight": GOOD["weight"] | {"shape": [3, 1]}}),
              "weight has another size than its shape (3, 1) and F32 make"),
     "huge": (file_of({"weight": GOOD["weight"] | {"shape": [2**62, 2**62]}}),
@@ -482,6 +480,15 @@ def test_a_file_by_hand(tmp_path: Path) -> None:
     assert er.Embedding.from_state_dict(path).weight.tolist() == [[1.5], [-2]]
     path.write_bytes(file_of({}, b""))
     assert "state_dict must have weight" in refusal(lambda: er.Embedding.from_state_dict(path))
+
+
+def test_a_dtype_that_numpy_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    entry = GOOD["weight"]
+    path.write_bytes(file_of({"a.weight": entry, "x.weight": entry | {"dtype": "F8_E4M3"}}))
+    assert er.Embedding.from_state_dict(path, "a.").weight.shape == (2, 1)
+    said = refusal(lambda: er.Embedding.from_state_dict(path, "x."))
+    assert said == "TypeError: x.weight is of F8_E4M3, which NumPy has not"
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -1,16 +1,15 @@
 """What holds the parameters of a layer by name: a mapping, or a file of one."""
 
+import importlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
-from embedrnn._safetensors import SafeTensors
 
 StateDict = Mapping[str, npt.ArrayLike] | str | os.PathLike[str]
 
@@ -19,7 +18,7 @@ StateDict = Mapping[str, npt.ArrayLike] | str | os.PathLike[str]
 def opened(state_dict: Any, *, widens: bool = False) -> Iterator[Any]:
     """Give a mapping, or that which a path names the file of, open.
 
-    `widens` is about bfloat16: see `SafeTensors`.
+    `widens` is about bfloat16, as `SafeTensors` has it.
 
     Raises
     ------
@@ -31,9 +30,11 @@ def opened(state_dict: Any, *, widens: bool = False) -> Iterator[Any]:
     if not isinstance(state_dict, (str, os.PathLike)):
         yield state_dict
     elif _check.file_kind(state_dict) == ".safetensors":
-        yield SafeTensors(state_dict, widens=widens)
+        reader = importlib.import_module("embedrnn._safetensors")  # which not everybody needs
+        yield reader.SafeTensors(state_dict, widens=widens)
     else:
-        with Path(state_dict).open("rb") as file, _npz(state_dict, file) as arrays:
+        # pathlib takes as long to import as a third of this package.
+        with open(state_dict, "rb") as file, _npz(state_dict, file) as arrays:  # noqa: PTH123
             yield arrays
 
 

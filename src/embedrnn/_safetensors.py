@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 File = str | os.PathLike[str]
+Entry = tuple[str, list[int], list[int]]  # the dtype, the shape, and where the numbers are
 
 _LENGTH = np.dtype("<u8")
 _MOST = 100_000_000  # bytes of a header, as the format allows
@@ -44,9 +45,10 @@ class SafeTensors(Mapping[str, Array]):
     OSError
         If the file cannot be opened.
     ValueError
-        If it is no such file, or a tensor has a dtype that NumPy lacks.
+        If it is no such file, or not the whole of one.
     TypeError
-        If there is bfloat16, which is not to be widened, and no ml_dtypes.
+        When a tensor is asked for that has a dtype that NumPy lacks, as bfloat16 is without
+        ml_dtypes.
     """
 
     def __init__(self, path: File, *, widens: bool = False) -> None:
@@ -59,6 +61,8 @@ class SafeTensors(Mapping[str, Array]):
             self._refuse(f"it has {len(whole)} bytes, and a header of {length}")
         header, self._numbers = np.split(whole[_LENGTH.itemsize :], [length])
         self._entries = self._header(header.tobytes())
+        for name in self._entries:
+            self._require_place(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -68,15 +72,12 @@ class SafeTensors(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         kind, shape, (begin, end) = self._entries[name]
-        dtype = np.dtype(_DTYPES[kind])
-        if not 0 <= begin <= end <= len(self._numbers):
-            self._refuse(f"{name} does not lie within it")
-        if end - begin != math.prod(shape) * dtype.itemsize:
-            self._refuse(f"{name} has another size than its shape {tuple(shape)} and {kind} make")
-        array = self._numbers[begin:end].view(dtype).reshape(shape)
+        if kind not in _DTYPES:
+            raise TypeError(f"{name} is of {kind}, which NumPy has not")
+        array = self._numbers[begin:end].view(_DTYPES[kind]).reshape(shape)
         return self._halves(name, array) if kind == _BFLOAT16 else array
 
-    def _header(self, text: bytes) -> dict[str, tuple[str, list[int], list[int]]]:
+    def _header(self, text: bytes) -> dict[str, Entry]:
         json: Any = importlib.import_module("json")  # which not everybody needs
         try:
             entries = {
@@ -89,10 +90,15 @@ class SafeTensors(Mapping[str, Array]):
             whole = False
         if not whole:
             self._refuse("it has no header of tensors")
-        other = [f"{name} of {kind}" for name, (kind, *_) in entries.items() if kind not in _DTYPES]
-        if other:
-            self._refuse(f"there is no dtype of NumPy for {', '.join(other)}")
         return entries
+
+    def _require_place(self, name: str) -> None:
+        """Check that a tensor lies within the file, and has the size that its shape makes."""
+        kind, shape, (begin, end) = self._entries[name]
+        if not begin <= end <= len(self._numbers):
+            self._refuse(f"{name} does not lie within it")
+        if kind in _DTYPES and end - begin != math.prod(shape) * np.dtype(_DTYPES[kind]).itemsize:
+            self._refuse(f"{name} has another size than its shape {tuple(shape)} and {kind} make")
 
     def _halves(self, name: str, bits: Array) -> Array:
         if self._widens:

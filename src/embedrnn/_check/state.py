@@ -19,28 +19,29 @@ Shape = tuple[int, ...]
 _MAX_LISTED = 6
 
 # What the last layer of a name is called in PyTorch, where the cells have none.
-_LAYER = re.compile(r"_l\d+(_reverse)?")
+_LAYER = r"_l\d+(_reverse)?"
 
-# Names that are not those of parameters, but tell what became of one; and what to do about them.
+# Patterns of names that are not those of parameters, but tell what became of one; and what to do.
+# They are compiled when they are needed, which takes a millisecond.
 _PARAMETER = r"(?P<name>(?:weight|bias)\w*?)"
 _FOREIGN = [
     (
-        re.compile(rf"parametrizations\.{_PARAMETER}\.[\w.]+"),
+        rf"parametrizations\.{_PARAMETER}\.[\w.]+",
         "is what a parametrization, such as weight_norm, makes {name} of: call "
         "torch.nn.utils.parametrize.remove_parametrizations(module, '{name}') before state_dict()",
     ),
     (
-        re.compile(rf"{_PARAMETER}_[gv]"),
+        rf"{_PARAMETER}_[gv]",
         "is what weight_norm makes {name} of: call "
         "torch.nn.utils.remove_weight_norm(module, '{name}') before state_dict()",
     ),
     (
-        re.compile(rf"{_PARAMETER}_raw"),
+        rf"{_PARAMETER}_raw",
         "is what a weight drop, as of fastai and torchnlp, keeps {name} as: give it under that "
         "name, in the place of any that is there",
     ),
     (
-        re.compile(rf"(?P<name>weight_hr(?:{_LAYER.pattern})?)"),
+        rf"(?P<name>weight_hr(?:{_LAYER})?)",
         "is the projection of an LSTM with a proj_size: multiply it into the weights that read the "
         "state, weight_hh @ {name}, and the output by it, output @ {name}.T",
     ),
@@ -105,7 +106,7 @@ class Named:
         name = self._prefix + name
         try:
             value = self._given[self._keys[name]]
-        except (MemoryError, OSError):
+        except (MemoryError, OSError, TypeError):
             raise
         except Exception as error:  # of a file that is damaged, or holds objects
             raise ValueError(f"{name} cannot be read: {error}") from error
@@ -139,19 +140,14 @@ class Named:
     def under(self, names: Iterable[str]) -> dict[str, str]:
         """Return under which name each of these is there, if it is: perhaps that of a cell."""
         cells = _cell_names(names)
-        every = {name: (name, cells.get(name, name)) for name in names}
-        return {
-            name: key
-            for name, keys in every.items()
-            for key in [next((key for key in keys if key in self), None)]
-            if key is not None
-        }
+        keys = {name: name if name in self else cells.get(name, name) for name in names}
+        return {name: key for name, key in keys.items() if key in self}
 
     def foreign(self) -> str:
         """Return what there is to say about a name that tells what became of a parameter."""
         for pattern, remark in _FOREIGN:
             for name in self.names():
-                if found := pattern.fullmatch(name):
+                if found := re.fullmatch(pattern, name):
                     return f"{self.full(name)} {remark.format(name=found['name'])}"
         return ""
 
@@ -254,7 +250,7 @@ def recurrent_names(names: Iterable[str], stems: Collection[str]) -> tuple[set[s
 
 def _cell_names(names: Iterable[str]) -> dict[str, str]:
     """Return what a cell of PyTorch calls the parameters, if there is one layer and direction."""
-    cells = {name: _LAYER.sub("", name) for name in names}
+    cells = {name: re.sub(_LAYER, "", name) for name in names}
     return cells if len(set(cells.values())) == len(cells) else {}
 
 

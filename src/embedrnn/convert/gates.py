@@ -11,11 +11,18 @@ from embedrnn._check.convert import GATES
 
 Array = npt.NDArray[Any]
 
-# Of the gates of each cell, which are in PyTorch's order. Flax and cuDNN have that too.
+# Of the gates of each cell, by PyTorch's names: those of an RNN, a GRU and an LSTM.
 _ORDERS = {
-    "n": {"onnx": "n", "keras": "n", "tf1": "n", "coreml": "n"},
-    "rzn": {"onnx": "zrn", "keras": "zrn", "tf1": "rzn", "coreml": "zrn"},
-    "ifgo": {"onnx": "iofg", "keras": "ifgo", "tf1": "igfo", "coreml": "ifog"},
+    library: dict(zip(GATES.values(), orders.split(), strict=True))
+    for library, orders in {
+        "torch": "n rzn ifgo",
+        "onnx": "n zrn iofg",
+        "keras": "n zrn ifgo",
+        "tf1": "n rzn igfo",
+        "coreml": "n zrn ifog",
+        "flax": "n rzn ifgo",
+        "cudnn": "n rzn ifgo",
+    }.items()
 }
 
 
@@ -23,17 +30,12 @@ def reordered(arrays: Sequence[Array], source: str, target: str) -> list[Array]:
     """Put the gates, which go along the first axis, in the order of another library."""
     rows, hidden = arrays[1].shape
     gates = GATES[rows // hidden]
-    order = [_order(gates, source).index(gate) for gate in _order(gates, target)]
+    order = [_ORDERS[source][gates].index(gate) for gate in _ORDERS[target][gates]]
     blocks = [array.reshape(len(order), hidden, *array.shape[1:]) for array in arrays]
     return [
         np.ascontiguousarray(block[order]).reshape(array.shape)
         for block, array in zip(blocks, arrays, strict=True)
     ]
-
-
-def _order(gates: str, library: str) -> str:
-    """Return the gates of a cell in the order that a library has them in."""
-    return _ORDERS[gates].get(library, gates)
 
 
 def forgetting(arrays: Sequence[Array], added: float) -> list[Array]:
