@@ -1,7 +1,8 @@
 """Weights of recurrent layers, from and to the layouts of ONNX and Keras; ours is PyTorch's.
 
 And from those of Core ML, cuDNN, Flax and TensorFlow 1. The shapes tell the cell where they can: a
-recurrent weight stacks one, three or four gates (RNN, GRU, LSTM).
+recurrent weight stacks one, three or four gates (RNN, GRU, LSTM). Of what comes from elsewhere
+`RNN.from_state_dict`, `GRU.from_state_dict` and `LSTM.from_state_dict` make a layer.
 """
 
 from embedrnn.convert.coreml import from_coreml_weights
