@@ -123,29 +123,13 @@ def test_tf1_checkpoints(cell: str) -> None:
             assert array.flags.c_contiguous
 
 
-def peephole_step(p: Arrays) -> Callable[..., Any]:
-    """One step by PyTorch's names, with peepholes of i, f and o."""
-
-    def step(x: Any, h: Any, c: Any) -> Any:
-        gates = x @ p["weight_ih_l0"].T + h @ p["weight_hh_l0"].T
-        gates += p["bias_ih_l0"] + p["bias_hh_l0"]
-        i, f, g, o = np.split(gates, 4, axis=1)
-        p_i, p_f, p_o = np.split(p["weight_ch_l0"], 3)
-        c_new = sigmoid(f + p_f * c) * c + sigmoid(i + p_i * c) * np.tanh(g)
-        return sigmoid(o + p_o * c_new) * np.tanh(c_new), c_new
-
-    return step
-
-
 def test_tf1_peepholes() -> None:
     variables = tf1_of("lstm")
     for k, gate in enumerate("fio"):
         variables[f"w_{gate}_diag"] = uniform(H, seed=k)
     parameters = convert.from_tf1_weights(variables, "lstm")
     assert list(parameters)[-1] == "weight_ch_l0"
-    close(
-        walked(peephole_step(parameters), x_of()), walked(tf1_step("lstm", variables, 1.0), x_of())
-    )
+    close(run("lstm", parameters, x_of()), walked(tf1_step("lstm", variables, 1.0), x_of()))
     reverse = convert.from_tf1_weights(variables, "lstm", layer=2, reverse=True)
     assert_same_bits(reverse["weight_ch_l2_reverse"], parameters["weight_ch_l0"])
 
@@ -205,13 +189,9 @@ def test_what_tf1_gives(name: str) -> None:
     shapes |= {f"w_{gate}_diag": [2] for gate in "ifo"} if name != cell else {}
     variables = {key: cosines(*shapes[key], start=10 * k) for k, key in enumerate(sorted(shapes))}
     x = cosines(1, 3, 2, start=1)
-    if name == cell:
-        parameters = convert.from_tf1_weights(variables, cell)
-        output = run(cell, parameters, x, **TF1_OPTIONS.get(cell, {}))
-    else:
-        parameters = convert.from_tf1_weights(variables, cell, forget_bias=0.5)
-        states = [np.zeros((1, 2), np.float32)] * 2
-        output = walked(peephole_step(parameters), x, *states)
+    options = {} if name == cell else {"forget_bias": 0.5}
+    parameters = convert.from_tf1_weights(variables, cell, **options)
+    output = run(cell, parameters, x, **TF1_OPTIONS.get(cell, {}))
     close(output, np.array([TF1_GIVES[name]]), atol=1e-6)
 
 
@@ -277,7 +257,7 @@ def test_coreml_forget_bias_and_peepholes(bias: bool) -> None:
     weights["peep"] = [uniform(H, seed=k) for k in range(3, 6)]
     parameters = convert.from_coreml_weights(**weights, forget_bias=True)
     expected = walked(coreml_step("lstm", weights, 1.0), x_of())
-    close(walked(peephole_step(parameters), x_of()), expected)
+    close(run("lstm", parameters, x_of()), expected)
 
 
 # --- Flax --------------------------------------------------------------------------------------

@@ -258,9 +258,35 @@ def test_the_sizes_are_read(
     assert_same_bits(layer(x)[0], source(x)[0])
 
 
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_peepholes_and_leaks_are_told(bidirectional: bool) -> None:
+    options = {"num_layers": 2, "bidirectional": bidirectional, "rng": 1}
+    source = er.LSTM(5, 7, peepholes=True, **options)  # type: ignore[arg-type]
+    layer = er.LSTM.from_state_dict(state_of(source, "a."), "a.")
+    assert repr(layer) == repr(source)
+    assert_equal(layer, state_of(source))
+    leaky = er.RNN(5, 7, leak=0.25, **options)  # type: ignore[arg-type]
+    leaky.update({"leak_l1": np.linspace(0.1, 1, 7, dtype=np.float32)})
+    twin = er.RNN.from_state_dict(state_of(leaky))
+    assert_equal(twin, state_of(leaky))
+    x = np.random.default_rng(1).standard_normal((2, 4, 5)).astype(np.float32)
+    assert_same_bits(twin(x)[0], leaky(x)[0])
+    cells = er.LSTM(5, 7, peepholes=True)
+    assert_equal(er.LSTM.from_state_dict(cell_of(state_of(cells))), state_of(cells))
+    assert refusal(lambda: er.LSTM(5, 7).load_state_dict(state_of(cells))).endswith(
+        "unexpected weight_ch_l0"
+    )
+
+
 def test_options_that_weights_do_not_tell() -> None:
     state = state_of(er.GRU(5, 7))
     assert not er.GRU.from_state_dict(state, reset_after=False).reset_after
+    backwards = er.GRU.from_state_dict(state, reverse=True)
+    x = np.random.default_rng(1).standard_normal((2, 4, 5)).astype(np.float32)
+    forwards = er.GRU.from_state_dict(state)
+    assert_same_bits(backwards(x)[0], forwards(x[:, ::-1])[0][:, ::-1])
+    stack = er.GRU(5, 7, 2, bidirectional=True, merge="sum")
+    assert_equal(er.GRU.from_state_dict(state_of(stack), merge="sum"), state_of(stack))
     state = state_of(er.RNN(5, 7))
     assert er.RNN.from_state_dict(state, nonlinearity="relu").nonlinearity == "relu"
     layer = er.Embedding.from_state_dict({"weight": np.ones((4, 3))}, padding_idx=-1, max_norm=1.0)

@@ -186,7 +186,7 @@ class Layer(ABC):
         ------
         OSError, TypeError, ValueError
             As `load_state_dict` and the constructor do, or if an option is given that parameters
-            tell: the sizes, `num_layers`, `bias` and `bidirectional`.
+            tell: the sizes, `num_layers`, `bias`, `bidirectional`, `peepholes` and `leak`.
 
         Examples
         --------

@@ -1,7 +1,7 @@
 """The LSTM layer."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy.typing as npt
 
@@ -9,7 +9,7 @@ from embedrnn import _check
 from embedrnn._cells import Cell, lstm_cell
 from embedrnn._docs import RECURRENT_LAYER, documented
 from embedrnn.layers.merging import MergeMode
-from embedrnn.layers.recurrent import Recurrent
+from embedrnn.layers.recurrent import Recurrent, Told
 
 
 @documented(RECURRENT_LAYER)
@@ -53,6 +53,11 @@ class LSTM(Recurrent):
     """
 
     peepholes: bool
+
+    _optional: ClassVar[Mapping[str, Told]] = {
+        **Recurrent._optional,
+        "weight_ch": Told("peepholes", present=True, absent=False),
+    }
 
     def __init__(
         self,

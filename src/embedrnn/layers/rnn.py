@@ -1,7 +1,7 @@
 """The Elman layer."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ from embedrnn import _check
 from embedrnn._cells import Cell, rnn_cell
 from embedrnn._docs import RECURRENT_LAYER, documented
 from embedrnn.layers.merging import MergeMode
-from embedrnn.layers.recurrent import Recurrent
+from embedrnn.layers.recurrent import Recurrent, Told
 
 
 @documented(RECURRENT_LAYER)
@@ -60,6 +60,12 @@ class RNN(Recurrent):
 
     nonlinearity: str
     leak: float | None
+
+    # Of leaks that are there the option does not say what they are.
+    _optional: ClassVar[Mapping[str, Told]] = {
+        **Recurrent._optional,
+        "leak": Told("leak", present=1.0, absent=None),
+    }
 
     def __init__(
         self,
