@@ -102,10 +102,10 @@ def not_negative(name: str, value: Any) -> float:
 
 def finite(name: str, value: Any) -> float:
     """Check a finite number."""
-    number = _number(name, value)
-    if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {number}")
-    return number
+    found = number(name, value)
+    if not math.isfinite(found):
+        raise ValueError(f"{name} must be finite, got {found}")
+    return found
 
 
 def below_one(name: str, value: Any) -> float:
