@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 import embedrnn as er
 from cases import LAYERS, assert_same_bits
-from embedrnn._check.arrow import _address, _Stream, from_arrow
-from embedrnn._check.ragged import Ragged
+from embedrnn._check.arrow import Column, _address, _Stream, from_arrow
 
 Rows = list[list[Any]]  # of numbers, or of steps
 
@@ -266,7 +265,7 @@ def test_a_list_of_arrays_is_ragged_and_nested_lists_are_an_array(backend: str) 
 def test_arrow_is_read_where_it_lies() -> None:
     column = arrow(STEPS, "float32", width=3)
     found = from_arrow("x", column)
-    assert isinstance(found, Ragged)
+    assert isinstance(found, Column)
     assert found.values.ctypes.data == column.values.values.buffers()[1].address
     assert not found.values.flags.writeable
     expected = np.concatenate(steps(STEPS))

@@ -42,7 +42,8 @@ RECURRENCE = _by_name("""
 x : array_like, shape (B, T, I), float32 or float64, or B sequences
     The input, of any strides: a (T, B, I) array transposed costs no copy. What stands at
     padded steps is never read. A list of arrays (T_b, I), equally long or not, is ragged input
-    without `offsets`, and so is an Arrow list array of fixed-size lists.
+    without `offsets`, and so is an Arrow list array of fixed-size lists. Tensors of PyTorch on the
+    CPU, what is exported by DLPack, and Arrow arrays in one chunk are read where they lie.
 
 lengths : array_like of any integer dtype, shape (B,), optional
     Valid steps of each row, in [0, T] and any order; T if absent. Time taken follows them.
@@ -165,7 +166,8 @@ TABLE = _by_name("""
 indices : array_like of any integer dtype, shape (N,) or (B, L), or B sequences
     The rows of all bags, one bag after another; of two axes, each row is a bag. Negative
     ones count from the end. Of a list of sequences, equally long or not, and of an Arrow list
-    array, each is a bag.
+    array, each is a bag. Tensors of PyTorch on the CPU, what is exported by DLPack, and Arrow
+    arrays in one chunk are read where they lie.
 
 offsets : array_like of any integer dtype, shape (B,), optional
     For 1-d indices: where each bag begins. The first is 0, none is less than the one
@@ -255,7 +257,8 @@ ids : array_like of any integer dtype, shape (B, T) or (N,) with `offsets`, or B
     Token ids, padded on the right. Without lengths, the padding of an embedding with a
     `padding_idx` says what they are. Ragged with `offsets`, or as a list of sequences, equally long
     or not, or as an Arrow list array, all without padding. Of shape (T,), without any of these, it
-    is one sequence. Negative ones count from the end, unless the embedding is strict.
+    is one sequence. Negative ones count from the end, unless the embedding is strict. Tensors and
+    what is exported by DLPack will do.
 
 lengths : array_like of any integer dtype, shape (B,), optional
     Valid ids of each row, in [0, T] and any order. What stands behind them is never read.

@@ -30,8 +30,10 @@ def gather(
     Parameters
     ----------
     weight : array_like, shape (V, ...), any dtype, or QuantizedRows
-        The table, a `numpy.memmap` included, of which only the rows asked for are read. Arrays of
-        objects are gathered by NumPy. The int8 rows of `quantize_rows` come as float32, or as
+        The table, a `numpy.memmap` included, of which only the rows asked for are read. A tensor of
+        PyTorch on the CPU, what is exported by DLPack, and an Arrow array of fixed-size lists in
+        one chunk are read where they lie; a null is refused. Arrays of objects are gathered by
+        NumPy. The int8 rows of `quantize_rows` come as float32, or as
         halves where `out` has those.
     indices : array_like of any integer dtype, shape (...)
         Rows to copy. Negative ones count from the end.

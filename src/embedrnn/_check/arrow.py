@@ -1,5 +1,6 @@
-"""Arrow list arrays, read where they lie by Arrow's C data interface: no library is imported.
+"""Arrow arrays of numbers and of lists of them, read where they lie: no library is imported.
 
+That is what Arrow's C data interface is for:
 https://arrow.apache.org/docs/format/CDataInterface.html has the three structs below.
 """
 
@@ -9,9 +10,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from embedrnn._check.array_like import Array
-from embedrnn._check.ragged import Offsets, Ragged
+Array = npt.NDArray[Any]
+Offsets = npt.NDArray[np.int64]
 
 # Lists with offsets, and the dtype of those; lists of a fixed size, which stands behind this.
 _LISTS: dict[str, np.dtype[Any]] = {"+l": np.dtype(np.int32), "+L": np.dtype(np.int64)}
@@ -111,14 +113,14 @@ class _OwnArray(_Owned, _Array): ...
 
 
 class _Layout(NamedTuple):
-    """The type of an array of lists: the formats of the lists, outermost first, and the numbers."""
+    """The type of an array: the formats of its lists, outermost first, and that of the numbers."""
 
     lists: list[str]
     dtype: np.dtype[Any]
 
     @property
     def ragged(self) -> bool:
-        return self.lists[0] in _LISTS
+        return bool(self.lists) and self.lists[0] in _LISTS
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -143,10 +145,20 @@ class _Memory:
         }  # fmt: skip
 
 
-def from_arrow(name: str, value: Any) -> Array | Ragged | None:
-    """Return the sequences of an Arrow list array; None if the value is no such thing.
+class Column(NamedTuple):
+    """The numbers of an Arrow array, and where each of its lists begins and the last one ends.
 
-    Lists of a fixed size are axes: where the outermost ones are, the sequences are one array.
+    There are no `offsets` where lists are of a fixed size, which are axes, or where there are none.
+    """
+
+    values: Array
+    offsets: Offsets | None
+
+
+def from_arrow(name: str, value: Any) -> Column | None:
+    """Return what an Arrow array holds; None if the value is none, or not one of numbers.
+
+    Nothing is copied of an array in one chunk.
     """
     if not _is_column(value):
         return None
@@ -156,21 +168,21 @@ def from_arrow(name: str, value: Any) -> Array | Ragged | None:
         return None
     if layout is None:
         return None
-    parts: list[tuple[Array, Offsets | int]] = []
+    parts: list[Column] = []
     rows = 0
     for chunk in chunks:
         parts.append(_read(name, layout, chunk, rows))
         rows += chunk.array.length
-    every = [values for values, _ in parts] or [np.empty((0, *layout.sizes), layout.dtype)]
+    every = [part.values for part in parts] or [np.empty((0, *layout.sizes), layout.dtype)]
     values = every[0] if len(every) == 1 else np.concatenate(every)
     if not layout.ragged:
-        return values
-    lengths = [np.zeros(1, np.int64), *(np.diff(offsets) for _, offsets in parts)]
-    return Ragged(values, np.concatenate(lengths).cumsum(), "an Arrow list array")
+        return Column(values, None)
+    lengths = [np.diff(part.offsets) for part in parts if part.offsets is not None]
+    return Column(values, np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum())
 
 
 def _is_column(value: Any) -> bool:
-    """Whether this is a column that may hold lists: no table, and no column of a NumPy dtype."""
+    """Whether this is a column of Arrow's: no table, and no column of a NumPy dtype."""
     exports = hasattr(value, "__arrow_c_array__") or hasattr(value, "__arrow_c_stream__")
     return (
         exports
@@ -183,14 +195,16 @@ def _opened(name: str, value: Any) -> tuple[_Layout | None, Iterator[_Chunk]]:
     """Return the type of a column and its chunks."""
     if hasattr(value, "__arrow_c_array__"):
         schema, capsule = value.__arrow_c_array__()
-        layout = _layout(name, _Schema.from_address(_address(schema, b"arrow_schema")))
+        struct = _Schema.from_address(_address(schema, b"arrow_schema"))
+        layout = _layout(name, struct, alone=not hasattr(value, "__array__"))
         array = _Array.from_address(_address(capsule, b"arrow_array"))
         return layout, iter([_Chunk(array, capsule)])
     capsule = value.__arrow_c_stream__()
     stream = _Stream.from_address(_address(capsule, b"arrow_array_stream"))
     filled = _OwnSchema()
     _fill(name, stream, stream.get_schema, filled)
-    return _layout(name, filled), _chunks(name, stream, capsule)
+    layout = _layout(name, filled, alone=not hasattr(value, "__array__"))
+    return layout, _chunks(name, stream, capsule)
 
 
 def _chunks(name: str, stream: _Stream, _capsule: Any) -> Iterator[_Chunk]:
@@ -217,10 +231,12 @@ def _address(capsule: Any, kind: bytes) -> int:
     return address
 
 
-def _layout(name: str, schema: _Schema) -> _Layout | None:
-    """Check the type of an array; None if it is not one of lists."""
+def _layout(name: str, schema: _Schema, *, alone: bool) -> _Layout | None:
+    """Check the type of an array; None if NumPy may know it, unless Arrow's way is the only one."""
     *lists, number = _formats(schema)
-    if not lists:
+    if not lists and number not in _NUMBERS:
+        if alone:
+            raise TypeError(f"{name} must be numbers, got an array of Arrow's format {number!r}")
         return None
     if any(text in _LISTS for text in lists[1:]):
         raise TypeError(
@@ -246,10 +262,8 @@ def _size(text: str) -> int:
     return int(text.removeprefix(_FIXED))
 
 
-def _read(
-    name: str, layout: _Layout, chunk: _Chunk, rows_before: int
-) -> tuple[Array, Offsets | int]:
-    """Return the numbers of a chunk, and where each of its lists begins among them, or their size.
+def _read(name: str, layout: _Layout, chunk: _Chunk, rows_before: int) -> Column:
+    """Return the numbers of a chunk, and where each of its lists begins among them.
 
     `begin` and `end` bound what is used of an array: it may be a slice, and so may what its lists
     hold.
@@ -269,8 +283,9 @@ def _read(
         array = array.children[0].contents
     _require_no_null(name, array, begin, end, inside, rows_before)
     numbers = _buffer(array, layout.dtype, begin + array.offset, end + array.offset, chunk.owner)
-    rows = int(inside[0][-1]) if isinstance(inside[0], np.ndarray) else chunk.array.length
-    return numbers.reshape(rows, *layout.sizes), inside[0]
+    offsets = inside[0] if inside and not isinstance(inside[0], int) else None
+    rows = chunk.array.length if offsets is None else int(offsets[-1])
+    return Column(numbers.reshape(rows, *layout.sizes), offsets)
 
 
 def _offsets(array: _Array, dtype: np.dtype[Any], begin: int, end: int, owner: Any) -> Offsets:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn._check.array_like import Array, as_array, own_copy
+from embedrnn._check.array_like import Array, as_array, own_copy, readable
 from embedrnn._check.arrow import from_arrow
 from embedrnn._check.ragged import Offsets, Ragged, absent_where, equal_rows
 from embedrnn._check.rows import Indices, integer_indices
@@ -52,7 +52,8 @@ def sequences(
     if hasattr(x, "batch_sizes"):
         raise TypeError("x must be an array or sequences, got packed ones: give a layer Packed(*x)")
     listed = isinstance(x, (list, tuple))
-    found: Array | Ragged | None = None if listed else from_arrow("x", x)
+    x = readable("x", x)
+    found: Array | Ragged | None = None if listed else _from_arrow("x", x)
     if listed and any(map(_is_matrix, x)):
         found = _joined("x", x, axes=2)
     if found is None:
@@ -99,7 +100,7 @@ def bags(
 
 def joined(name: str, value: Any) -> Ragged:
     """Return sequences of any axes, one behind the other; of an array, its rows are sequences."""
-    found = from_arrow(name, value)
+    found = _from_arrow(name, value)
     if isinstance(found, Ragged):
         return found
     try:
@@ -114,12 +115,13 @@ def numbers(name: str, value: Any, *, apart: bool = False) -> Array | Ragged:
 
     A list of sequences that are equally long is an array, unless it is to be taken `apart`.
     """
+    value = readable(name, value)
     if apart and isinstance(value, (list, tuple)) and any(map(_is_sequence, value)):
         return _joined(name, value, axes=1)
     if type(value) is np.ndarray:
         return _joined(name, list(value), axes=1) if _holds_sequences(value) else value
     listed = isinstance(value, (list, tuple))
-    found = None if listed else from_arrow(name, value)
+    found = None if listed else _from_arrow(name, value)
     if found is not None:
         return found
     try:
@@ -129,6 +131,14 @@ def numbers(name: str, value: Any, *, apart: bool = False) -> Array | Ragged:
             return _joined(name, value, axes=1)
         raise
     return _joined(name, list(array), axes=1) if _holds_sequences(array) else array
+
+
+def _from_arrow(name: str, value: Any) -> Array | Ragged | None:
+    """Return the sequences of an Arrow list array, or the numbers of another one."""
+    found = from_arrow(name, value)
+    if found is None or found.offsets is None:
+        return None if found is None else found.values
+    return Ragged(found.values, found.offsets, "an Arrow list array")
 
 
 def _as_ragged(name: str, rows: Array | Ragged, other: str) -> Ragged:
