@@ -21,9 +21,8 @@ import numpy.typing as npt
 
 import embedrnn as er
 import text
-from language_model import END
+from language_model import END, known
 from model import starting_with
-from text import Vocabulary
 
 Vectors = npt.NDArray[np.float32]
 
@@ -35,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not sentences:
         raise SystemExit("the text holds no words")
     training, _ = text.held_out(sentences)  # whose words the language model knows
-    vocabulary = Vocabulary(training, options.vocabulary, END)
+    vocabulary = known(training, options.vocabulary)
     encoder = encoder_of(len(vocabulary), options)
     print(f"{len(sentences):,} sentences, {len(vocabulary):,} words")
 
@@ -105,7 +104,7 @@ def encoder_of(words: int, options: argparse.Namespace) -> er.Encoder:
 
 def encoded(
     encoder: er.Encoder,
-    vocabulary: Vocabulary,
+    vocabulary: er.Vocabulary,
     sentences: Sequence[Sequence[str]],
     progress: bool = False,
 ) -> Vectors:

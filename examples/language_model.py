@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+import embedrnn as er
 import text
 from model import Model
-from text import Batch, Example, Vocabulary
+from text import Batch, Example
 from training import Trainer, add_options, train
 
 END = "<end>"  # before the first word of a sentence, and behind the last
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     sentences = text.sentences(text.read(options.text).lower(), options.longest)
     training, trial = text.held_out(sentences)
-    vocabulary = Vocabulary(training, options.vocabulary, END)
+    vocabulary = known(training, options.vocabulary)
     examples = [example(vocabulary, words) for words in training]
     unseen = list(text.in_batches([example(vocabulary, words) for words in trial]))
     print(f"{len(training):,} sentences, {len(trial):,} held out, {len(vocabulary):,} words")
@@ -52,7 +53,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def example(vocabulary: Vocabulary, words: Sequence[str]) -> Example:
+def known(sentences: Sequence[Sequence[str]], size: int) -> er.Vocabulary:
+    """Return the most frequent words, numbered behind what stands for others and for ends."""
+    return er.Vocabulary.from_sequences(
+        sentences, max_size=size, unknown=text.UNKNOWN, special=[END]
+    )
+
+
+def example(vocabulary: er.Vocabulary, words: Sequence[str]) -> Example:
     """Return a sentence, whose words are each foreseen from those before."""
     ids = vocabulary.ids([END, *words, END])
     return Example(ids[:-1], ids[1:])
@@ -72,13 +80,13 @@ def unigram_perplexity(examples: Sequence[Example], batches: Sequence[Batch], wo
 
 
 def sampled(
-    model: Model, vocabulary: Vocabulary, rng: np.random.Generator, options: argparse.Namespace
+    model: Model, vocabulary: er.Vocabulary, rng: np.random.Generator, options: argparse.Namespace
 ) -> Iterator[str]:
     """Draw a sentence: each word goes in, and the next one is drawn from what comes out.
 
     At a temperature below 1 words that are likely become likelier.
     """
-    end, unknown = vocabulary.ids([END]).item(), 0
+    end, unknown = vocabulary[END], vocabulary.unknown_idx
     word, state = end, None
     for _ in range(options.longest):
         hidden, state = model.lstm.step(model.embedding(word), state)
@@ -88,7 +96,7 @@ def sampled(
         word = int(rng.choice(len(chances), p=chances / chances.sum()))
         if word == end:
             return
-        yield vocabulary.words[word]
+        yield vocabulary.tokens[word]
 
 
 if __name__ == "__main__":

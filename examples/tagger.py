@@ -16,10 +16,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+import embedrnn as er
 import text
 from embedrnn._demo import corpus
 from model import Model
-from text import Example, Ids, Vocabulary
+from text import Example, Ids
 from training import Trainer, add_options, train
 
 # A class is the number of the way that a word is written, and ENDS more where a sentence ends.
@@ -49,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train, try and show the tagger."""
     options = parse(arguments)
     training, trial = text.held_out(passages(paragraphs(text.read(options.text)), options.longest))
-    vocabulary = Vocabulary(([w.word for w in words] for words in training), options.vocabulary)
+    vocabulary = er.Vocabulary.from_sequences(
+        ([word.word for word in words] for words in training),
+        max_size=options.vocabulary, unknown=text.UNKNOWN,
+    )  # fmt: skip
     examples = [example(vocabulary, words) for words in training]
     unseen = [example(vocabulary, words) for words in trial]
     print(f"{len(training):,} passages, {len(trial):,} held out, {len(vocabulary):,} words")
@@ -115,7 +119,7 @@ def _written(token: str) -> int:
     return UPPER if token.isupper() and len(token) > 1 else CAPITALISED
 
 
-def example(vocabulary: Vocabulary, words: Sequence[Word]) -> Example:
+def example(vocabulary: er.Vocabulary, words: Sequence[Word]) -> Example:
     """Return a passage as the model reads it."""
     targets = np.array([word.target for word in words], np.int64)
     return Example(vocabulary.ids(word.word for word in words), targets)
@@ -127,7 +131,7 @@ def classes(model: Model, examples: Sequence[Example]) -> Ids:
     return np.concatenate([model.logits(batch).argmax(axis=1) for batch in batches])
 
 
-def restored(model: Model, vocabulary: Vocabulary, plain: str) -> str:
+def restored(model: Model, vocabulary: er.Vocabulary, plain: str) -> str:
     """Return a text with capitals and full stops."""
     tokens = (token for sentence in corpus.sentences(plain.lower()) for token in sentence)
     words = [token for token in tokens if _is_word(token)]

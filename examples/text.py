@@ -4,7 +4,6 @@ A batch is ragged: its sequences stand one behind the other, and `offsets` says 
 Nothing is padded, so nothing is masked, and no sorting of sequences by length saves any work.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -71,24 +70,6 @@ def in_batches(examples: Sequence[Example], size: int = 64) -> Iterator[Batch]:
     """Yield the examples in their order."""
     for first in range(0, len(examples), size):
         yield joined(examples[first : first + size])
-
-
-class Vocabulary:
-    """The most frequent words, numbered behind what stands for others."""
-
-    def __init__(self, sentences: Iterable[Sequence[str]], size: int, *special: str) -> None:
-        counts = Counter(word for sentence in sentences for word in sentence)
-        named = [UNKNOWN, *special]
-        frequent = counts.most_common(max(0, size - len(named)))
-        self.words = [*named, *(word for word, _ in frequent)]
-        self._number = {word: i for i, word in enumerate(self.words)}
-
-    def __len__(self) -> int:
-        return len(self.words)
-
-    def ids(self, words: Iterable[str]) -> Ids:
-        """Return the number of each word, 0 for those that are unknown."""
-        return np.array([self._number.get(word, 0) for word in words], np.int64)
 
 
 def read(paths: Sequence[Path]) -> str:

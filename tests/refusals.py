@@ -150,6 +150,21 @@ def file_of_encoder() -> Any:
     return file
 
 
+def vocabulary(**options: Any) -> er.Vocabulary:
+    return er.Vocabulary(["<pad>", "a", "b"], padding="<pad>", **options)
+
+
+@cache
+def file_of_words(binary: bool) -> Any:
+    """Return a file of words, or of vectors of ours, that goes when Python ends."""
+    file = tempfile.NamedTemporaryFile(suffix=".npz")  # noqa: SIM115
+    if binary:
+        er.vectors.save(file.name, vocabulary(), zeros(3, 2))
+    else:
+        vocabulary().save(file.name)
+    return file
+
+
 def encoder_calls(name: str, make: Callable[[], Any]) -> dict[str, Callable[[], Arguments]]:
     """Return the calls that both kinds of encoders have."""
     return {
@@ -226,6 +241,27 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "Encoder.freeze": lambda: {"self": encoder()},
     **encoder_calls("FrozenEncoder", lambda: encoder().freeze()),
     "FrozenEncoder.load": lambda: {"path": file_of_encoder().name},
+    "Vocabulary": lambda: {"tokens": ["a", "b"], "padding": "a", "unknown": "b"},
+    "Vocabulary.from_counts": lambda: {
+        "counts": {"a": 2, "b": 1}, "min_count": 1, "max_size": 5, "padding": "<pad>",
+        "unknown": "<unk>", "special": ["<end>"],
+    },
+    "Vocabulary.from_sequences": lambda: {
+        "sequences": [["a", "b"], ["b"]], "min_count": 1, "max_size": 5, "padding": "<pad>",
+        "unknown": "<unk>", "special": ["<end>"],
+    },
+    "Vocabulary.ids": lambda: {"self": vocabulary(), "tokens": ["a", "b"]},
+    "Vocabulary.encode": lambda: {
+        "self": vocabulary(), "sequences": [["a", "b"], ["b"]], "padded": True,
+    },
+    "Vocabulary.decode": lambda: {
+        "self": vocabulary(), "ids": np.array([[1, 2], [2, 0]]), "lengths": np.array([2, 1]),
+    },
+    "Vocabulary.load": lambda: {"path": file_of_words(binary=False).name, "padding": "<pad>"},
+    "vectors.load": lambda: {
+        "path": file_of_words(binary=True).name, "dtype": "f4", "limit": 3, "errors": "strict",
+        "bad_lines": "raise", "progress": False,
+    },
     "convert.from_onnx": lambda: {"W": zeros(2, 4, 3), "R": zeros(2, 4, 4), "B": zeros(2, 8)},
     "convert.to_onnx": lambda: {"parameters": parameters_of(er.LSTM(2, 4))},
     "convert.from_keras": lambda: {"weights": [zeros(2, 12), zeros(4, 12), zeros(2, 12)]},
@@ -282,10 +318,11 @@ def function_of(call: str) -> Callable[..., Any]:
 
 # What a message may name in place of an argument: the part of it that is wrong.
 PARTS = {
+    "counts": "sequences",
     "ids": "index|row",
     "ids_t": "index",
     "mask": "lengths",
-    "path": "cannot be mapped|No such file",
+    "path": "cannot be (mapped|read)|No such file",
     "rows": "index",
     "grads": "index|values",
     "indices": "index",
@@ -1257,6 +1294,80 @@ def layout_rows() -> list[Row]:
     ]  # fmt: skip
 
 
+def word_list_rows() -> list[Row]:
+    every = {
+        "Vocabulary": "tokens",
+        "Vocabulary.from_counts": "counts",
+        "Vocabulary.from_sequences": "sequences[0]",
+        "Vocabulary.encode": "sequences[0]",
+    }
+    return [
+        ("Vocabulary", {"tokens": "ab"}, TypeError, "tokens must be a sequence of tokens, got str"),
+        ("Vocabulary", {"tokens": 3}, TypeError, "tokens must be a sequence of tokens, got int"),
+        ("Vocabulary", {"tokens": ["a", "b", "a"]}, ValueError,
+         "tokens must be distinct, got 'a' at 0 and 2"),
+        *((call, {name.partition("[")[0]: {1: 2} if name == "counts" else
+                  [1] if call == "Vocabulary" else [[1]]}, TypeError,
+           f"{name}[0] must be a str, got 1") for call, name in every.items()),
+        *(("Vocabulary", {name: value}, error, f"{name} must be {words}")
+          for name in ("padding", "unknown")
+          for value, error, words in (("c", ValueError, "one of the tokens, got 'c'"),
+                                      (0, TypeError, "a str, got 0"))),
+        ("Vocabulary.from_counts", {"counts": ["a"]}, TypeError,
+         "counts must be a mapping of tokens, got list"),
+        ("Vocabulary.from_counts", {"counts": {"a": 1.5}}, TypeError,
+         "counts['a'] must be an integer, got float"),
+        *((f"Vocabulary.{call}", changes, error, words)
+          for call in ("from_counts", "from_sequences")
+          for changes, error, words in (
+              ({"min_count": 1.5}, TypeError, "min_count must be an integer, got float"),
+              ({"max_size": 2}, ValueError, "max_size must be 3 or more, got 2"),
+              ({"padding": 1}, TypeError, "padding must be a str, got 1"),
+              ({"special": ["<pad>"]}, ValueError,
+               "padding, unknown and special must be distinct, got '<pad>' at 0 and 2"),
+          )),
+        *((f"Vocabulary.{call}", {"sequences": sequences}, TypeError, words)
+          for call in ("from_sequences", "encode")
+          for sequences, words in (
+              (3, "sequences must be lists of tokens, got int"),
+              (["ab"], "sequences[0] must be a sequence of tokens, got str: split it, or give"),
+          )),
+        ("Vocabulary.encode", {"sequences": [["a"], ["b", "c"]]}, ValueError,
+         "sequences[1] has 'c' at step 1, which is no token of this vocabulary"),
+        ("Vocabulary.ids", {"tokens": ["a", "c"]}, ValueError,
+         "tokens has 'c' at step 1, which is no token of this vocabulary, and none stands for"),
+        ("Vocabulary.ids", {"tokens": "ab"}, TypeError, "tokens must be a sequence of tokens, got"),
+        ("Vocabulary.encode", {"padded": 2}, TypeError, "padded must be True or False, got 2"),
+        ("Vocabulary.encode", {"padded": True, "self": er.Vocabulary(["a", "b"])}, ValueError,
+         "padded=True needs a vocabulary with a token for padding"),
+        ("Vocabulary.decode", {"ids": [[1, 3], [0, 0]]}, IndexError,
+         "index 3 at position (0, 1) is out of range for tokens with 3 rows"),
+        ("Vocabulary.decode", {"ids": [[1, -1], [0, 0]]}, IndexError,
+         "index -1 at position (0, 1) is out of range for tokens with 3 rows"),
+        ("Vocabulary.decode", {"ids": [[1.5, 0.0]] * 2}, TypeError,
+         "ids must be integers, got float64"),
+        ("Vocabulary.load", {"path": 3}, TypeError, "path must be a str or an os.PathLike, got"),
+        ("Vocabulary.load", {"path": "/no/such/file"}, FileNotFoundError, "[Errno 2] No such file"),
+        ("Vocabulary.load", {"path": file_of_words(binary=True).name}, ValueError,
+         f"{file_of_words(binary=True).name} cannot be read: it is not in UTF-8"),
+        ("vectors.load", {"path": 3}, TypeError, "path must be a str or an os.PathLike, got int"),
+        ("vectors.load", {"path": "/no/such/file"}, FileNotFoundError, "[Errno 2] No such file"),
+        ("vectors.load", {"path": __file__}, ValueError, f"{__file__} cannot be read: "),
+        ("vectors.load", {"dtype": "i4"}, TypeError,
+         "dtype must be float32, float64, float16 or bfloat16, got int32"),
+        ("vectors.load", {"limit": -1}, ValueError, "limit must be 0 or more, got -1"),
+        ("vectors.load", {"limit": "1"}, TypeError, "limit must be an integer, got str"),
+        ("vectors.load", {"errors": "none"}, ValueError, "errors must be 'strict' or 'replace'"),
+        ("vectors.load", {"bad_lines": "warn"}, ValueError,
+         "bad_lines must be 'raise' or 'skip', got 'warn'"),
+        ("vectors.load", {"binary": 1}, TypeError, "binary must be True, False or None, got int"),
+        ("vectors.load", {"padding": "c"}, ValueError, "padding must be one of the tokens, got"),
+        ("vectors.load", {"unknown": 3}, TypeError, "unknown must be a str, got 3"),
+        ("vectors.load", {"cache": 3}, TypeError, "cache must be a str or an os.PathLike, got int"),
+        ("vectors.load", {"progress": 3}, TypeError, "progress must be True or False, got 3"),
+    ]  # fmt: skip
+
+
 def conversion_rows() -> list[Row]:
     onnx, keras, lstm = "convert.from_onnx", "convert.from_keras", parameters_of(er.LSTM(2, 4))
     rest = {key: array for key, array in lstm.items() if key != "weight_hh_l0"}
@@ -1479,6 +1590,7 @@ ROWS: list[Row] = [
     *embedding_rows(),
     *embedding_bag_layer_rows(),
     *encoder_rows(),
+    *word_list_rows(),
     *conversion_rows(),
     *layout_rows(),
     *optimizer_rows(),

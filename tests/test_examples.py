@@ -19,7 +19,7 @@ import text
 import training
 from embedrnn._demo.corpus import sentences
 from model import Model, cross_entropy, starting_with
-from text import Example, Shuffled, Vocabulary, held_out, in_batches, joined
+from text import Example, Shuffled, held_out, in_batches, joined
 
 PARTS = (
     ["A cat", "The dog", "Old Tom", "NASA"],
@@ -193,8 +193,8 @@ def test_batches_have_every_example_once_in_each_pass() -> None:
 
 
 def test_words_are_numbered_by_frequency() -> None:
-    vocabulary = Vocabulary([["b", "a", "b"], ["c", "b", "a"]], 4, "<end>")
-    assert vocabulary.words == ["<unknown>", "<end>", "b", "a"]
+    vocabulary = language_model.known([["b", "a", "b"], ["c", "b", "a"]], 4)
+    assert vocabulary.tokens == ("<unknown>", "<end>", "b", "a")
     assert vocabulary.ids(["a", "c", "<end>"]).tolist() == [3, 0, 1]
 
 
@@ -228,10 +228,10 @@ def test_passages_have_half_of_the_words_that_are_allowed() -> None:
 # --- vectors of sentences ----------------------------------------------------------------------
 
 
-def told(text_file: str) -> tuple[list[list[str]], Vocabulary]:
+def told(text_file: str) -> tuple[list[list[str]], er.Vocabulary]:
     """Return the sentences of the text, and the words that are known."""
     sentences = text.sentences(Path(text_file).read_text(encoding="utf-8").lower(), 12)
-    return sentences, Vocabulary(held_out(sentences)[0], 30, language_model.END)
+    return sentences, language_model.known(held_out(sentences)[0], 30)
 
 
 def assert_encoded(vectors: np.ndarray, model: Any, text_file: str) -> None:

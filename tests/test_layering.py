@@ -233,7 +233,7 @@ PRESENT = [
 ]
 PUBLIC = [
     getattr(module, name)
-    for module in (er, er.convert, er.optim, *PRESENT)
+    for module in (er, er.convert, er.optim, er.vectors, *PRESENT)
     for name in module.__all__
     if callable(getattr(module, name))
 ]

@@ -18,9 +18,10 @@ from embedrnn.runtime import config, get_num_threads, set_num_threads, use_backe
 from embedrnn.version import __version__
 
 if TYPE_CHECKING:
-    from embedrnn import convert, optim
+    from embedrnn import convert, optim, vectors
     from embedrnn.layers.encoder import Encoder, EncoderGrads
     from embedrnn.layers.frozen import FrozenEncoder
+    from embedrnn.vocabulary import PaddedIds, RaggedIds, Vocabulary
 
 __all__ = [
     "GRU",
@@ -35,10 +36,13 @@ __all__ = [
     "GRUGrads",
     "LSTMGrads",
     "Packed",
+    "PaddedIds",
     "QuantizedRows",
     "RNNGrads",
+    "RaggedIds",
     "RecurrentGrads",
     "RowGrad",
+    "Vocabulary",
     "__version__",
     "clip_grad_norm",
     "coalesce",
@@ -62,6 +66,7 @@ __all__ = [
     "set_num_threads",
     "unpad",
     "use_backend",
+    "vectors",
 ]
 
 
@@ -70,8 +75,12 @@ _LATER = {
     "Encoder": "layers.encoder",
     "EncoderGrads": "layers.encoder",
     "FrozenEncoder": "layers.frozen",
+    "PaddedIds": "vocabulary",
+    "RaggedIds": "vocabulary",
+    "Vocabulary": "vocabulary",
     "convert": "convert",
     "optim": "optim",
+    "vectors": "vectors",
 }
 
 
@@ -79,7 +88,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = import_module(f"{__name__}.{_LATER[name]}")
-    return module if name in {"convert", "optim"} else getattr(module, name)
+    return module if name == _LATER[name] else getattr(module, name)
 
 
 def __dir__() -> list[str]:

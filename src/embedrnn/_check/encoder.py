@@ -54,10 +54,10 @@ def frozen_dtype(dtype: npt.DTypeLike | None, layer: DType) -> DType:
     return found
 
 
-def require_path(value: Any) -> None:
+def require_path(value: Any, name: str = "path") -> None:
     """Check what names a file."""
     if not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f"path must be a str or an os.PathLike, got {type(value).__name__}")
+        raise TypeError(f"{name} must be a str or an os.PathLike, got {type(value).__name__}")
 
 
 def require_no_cotangent(value: Any) -> None:

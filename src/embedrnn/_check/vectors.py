@@ -1,0 +1,95 @@
+"""Rules of tables of word vectors, and of the files that they are kept in."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedrnn._check.array_like import Array, as_array
+from embedrnn._check.arrays import any_float, is_float
+from embedrnn._check.options import choice, size
+from embedrnn._check.vocabulary import require_text
+
+BAD_LINES = ("raise", "skip")
+ERRORS = ("strict", "replace", "ignore", "backslashreplace", "surrogateescape")
+
+
+def options(
+    dtype: Any, limit: int | None, errors: str, bad_lines: str, binary: bool | None
+) -> dict[str, Any]:
+    """Check what a file of vectors is read by, and return it by name."""
+    choice("errors", errors, ERRORS)
+    choice("bad_lines", bad_lines, BAD_LINES)
+    if binary is not None and not isinstance(binary, (bool, np.bool_)):
+        raise TypeError(f"binary must be True, False or None, got {type(binary).__name__}")
+    return {
+        "dtype": any_float("dtype", np.float32 if dtype is None else dtype),
+        "limit": None if limit is None else size("limit", limit, least=0),
+        "errors": errors,
+        "bad_lines": bad_lines,
+        "binary": None if binary is None else bool(binary),
+    }
+
+
+def named(**tokens: Any) -> dict[str, str | None]:
+    """Check tokens that may be given, and return them by name."""
+    for name, token in tokens.items():
+        if token is not None:
+            require_text(name, token)
+    return tokens
+
+
+def decoded(
+    path: Path, words: Sequence[bytes], places: Sequence[int], unit: str, errors: str
+) -> list[str]:
+    """Return words as text; an error tells which one is not in UTF-8."""
+    if not words:
+        return []
+    try:
+        return b"\n".join(words).decode("utf-8", errors).split("\n")
+    except UnicodeDecodeError:
+        for word, place in zip(words, places, strict=True):
+            try:
+                word.decode()
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path} cannot be read: {word!r}, {unit} {place}, is not in UTF-8: "
+                    f"{error.reason}; errors='replace' reads such too"
+                ) from None
+        raise
+
+
+def table(vocabulary: Sequence[str], value: Any) -> Array:
+    """Check that there is a row for each token."""
+    array = as_array("table", value)
+    if not is_float(array.dtype):
+        raise TypeError(f"table must be of a floating-point dtype, got {array.dtype}")
+    if array.ndim != 2 or len(array) != len(vocabulary):
+        raise ValueError(f"table must have shape ({len(vocabulary)}, D), got {array.shape}")
+    return array
+
+
+def require_cache(path: Path, source: Any) -> None:
+    """Check that a file tells what it was read from: another one is not to be replaced."""
+    if source is None:
+        raise ValueError(f"{path} holds vectors that are no cache: give the name of a new file")
+
+
+def about(path: Path, text: bytes, version: int) -> dict[str, Any]:
+    """Check what a file says about the vectors in it."""
+    try:
+        found = json.loads(text)
+        tokens, version_found = found["tokens"], found["format"]
+        whole = isinstance(tokens, list) and {"padding", "unknown", "source"} <= found.keys()
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError(f"{path} holds no vectors") from None
+    if version_found != version:
+        raise ValueError(
+            f"{path} holds vectors of format {version_found!r}, only {version} can be loaded"
+        )
+    if not whole:
+        raise ValueError(f"{path} holds no vectors")
+    result: dict[str, Any] = found
+    return result
