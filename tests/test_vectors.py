@@ -281,6 +281,7 @@ def test_the_first_of_words_that_come_again_counts(path: Path) -> None:
         (b"just some text\nof two lines\n", "line 1 does not end with a number", {}),
         (b"a 1 2\n", "it does not begin with the numbers of words and columns", {"binary": True}),
         (b"5 99999999\nab ", "its header tells 99999999 columns", {}),
+        (b"1 0\na 1\n", "its header tells 0 columns", {}),
         (b"9999999999999 3\n" + bytes(100), "its header tells 9999999999999 words", {}),
     ],
 )

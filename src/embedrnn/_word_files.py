@@ -120,7 +120,7 @@ def chunks(source: Source, dtype: np.dtype[Any], binary: bool | None) -> Iterato
         if binary:
             source.refuse("it does not begin with the numbers of words and columns")
         return _text(source, _lines(source, begin, 1), None, dtype)
-    if told[1] > _WIDEST:
+    if not 0 < told[1] <= _WIDEST:
         source.refuse(f"its header tells {told[1]} columns")
     if binary or (binary is None and _looks_binary(rest, told[1])):
         return _binary(source, rest, *told)

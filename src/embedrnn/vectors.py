@@ -19,7 +19,6 @@ from embedrnn.vocabulary import Vocabulary
 __all__ = ["Vectors", "load", "save"]
 
 _Path = str | os.PathLike[str]
-_BadLines = Literal["raise", "skip"]
 
 # What a file of ours holds; to be raised when that changes.
 _FORMAT = 1
@@ -59,7 +58,7 @@ def load(
     padding: str | None = None,
     unknown: str | None = None,
     errors: str = "strict",
-    bad_lines: _BadLines = "raise",
+    bad_lines: Literal["raise", "skip"] = "raise",
     binary: bool | None = None,
     cache: _Path | None = None,
     progress: bool = False,

@@ -7,7 +7,6 @@ https://arrow.apache.org/docs/format/CDataInterface.html has the three structs b
 import ctypes
 import os
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +64,10 @@ class _Stream(ctypes.Structure):
 _Release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _Fill = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 _Say = ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_void_p)
+
+# A prototype of our own: the attributes of those in ctypes.pythonapi are everybody's.
+_Get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
+_get_pointer = _Get(("PyCapsule_GetPointer", ctypes.pythonapi))
 
 _Schema._fields_ = [
     ("format", ctypes.c_char_p),
@@ -226,18 +229,8 @@ def _fill(name: str, stream: _Stream, get: Any, struct: ctypes.Structure) -> Non
 
 
 def _address(capsule: Any, kind: bytes) -> int:
-    address: int = _get_pointer()(capsule, kind)
+    address: int = _get_pointer(capsule, kind)
     return address
-
-
-@cache
-def _get_pointer() -> Any:
-    """Return PyCapsule_GetPointer with a prototype of our own, which takes 50 us to make.
-
-    The attributes of those in ctypes.pythonapi are everybody's.
-    """
-    prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
-    return prototype(("PyCapsule_GetPointer", ctypes.pythonapi))
 
 
 def _layout(name: str, schema: _Schema, *, alone: bool) -> _Layout | None:
