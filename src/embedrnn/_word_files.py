@@ -155,20 +155,19 @@ def _numbers_at_end(fields: Sequence[bytes]) -> int:
 
 def _lines(source: Source, begin: bytes, first: int) -> Iterator[Lines]:
     """Yield the lines of a file that begins with these bytes, a block at a time."""
-    rest, data = b"", begin
+    rest, data = "", begin
     while data:
-        end = data.rfind(b"\n") + 1
-        if end:
-            lines = (rest + data[:end]).decode("latin1").split("\n")[:-1]
+        lines = data.decode("latin1").split("\n")
+        lines[0] = rest + lines[0]
+        rest = lines.pop()
+        if lines:
             yield Lines(lines, first)
-            first, rest = first + len(lines), data[end:]
-        else:
-            rest += data
-            if len(rest) > _LONGEST:
-                source.refuse(f"line {first} has more than {_LONGEST} bytes")
+            first += len(lines)
+        elif len(rest) > _LONGEST:
+            source.refuse(f"line {first} has more than {_LONGEST} bytes")
         data = source.read(_BLOCK)
     if rest:
-        yield Lines([rest.decode("latin1")], first, ended=False)
+        yield Lines([rest], first, ended=False)
 
 
 def _text(
