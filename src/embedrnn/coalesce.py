@@ -135,11 +135,11 @@ def norm_of(values: npt.NDArray[Any]) -> float:
     most = float(magnitudes.max(initial=0))
     if not 0 < most < np.inf:
         return most
-    magnitudes /= most
+    squares = np.asarray(magnitudes / most)
     # Not by a dot product: BLAS would share it among threads, which takes ten times as long where
     # other programs have the CPUs, and the bits would depend on how many there are.
-    np.square(magnitudes, out=magnitudes)
-    return most * math.sqrt(magnitudes.sum())
+    np.square(squares, out=squares)
+    return most * math.sqrt(squares.sum())
 
 
 @quiet

@@ -51,16 +51,17 @@ def ragged(x: Any) -> Rows | None:
     require_unmasked("X", x)
     if isinstance(x, tuple):
         return _in_parts(x)
-    if not isinstance(x, list):
-        if getattr(x, "ndim", 2) == 1 and str(getattr(x, "dtype", "")) == "object":
-            x = list(x)  # of a table's column, by what it holds and not by its index
-        else:
-            found = None if isinstance(x, np.ndarray) else from_arrow("X", x)
-            if found is None or isinstance(found, np.ndarray):
-                return None if found is None else of_array(found)
-            return _filled(Rows(found.values, found.offsets))
-    found = joined("X", x)
-    return _filled(Rows(found.values, found.offsets))
+    if getattr(x, "ndim", 2) == 1 and str(getattr(x, "dtype", "")) == "object":
+        x = list(x)  # of a table's column, by what it holds and not by its index
+    if isinstance(x, list):
+        found = joined("X", x)
+        return _filled(Rows(found.values, found.offsets))
+    column = None if isinstance(x, np.ndarray) else from_arrow("X", x)
+    if column is None or (column.values.ndim == 1 and column.offsets is None):
+        return None
+    if column.offsets is None:
+        return of_array(column.values)
+    return _filled(Rows(column.values, column.offsets))
 
 
 def of_array(array: Array) -> Rows:
