@@ -137,6 +137,14 @@ def table_layer_calls(name: str, **indices: Any) -> dict[str, Callable[[], Argum
     }
 
 
+def keras_layer(**options: Any) -> Any:
+    """Return what answers as a layer of Keras does."""
+    config = {"activation": "tanh", "recurrent_activation": "sigmoid"} | options
+    weights = [zeros(2, 16), zeros(4, 16), zeros(16)]
+    methods = {"get_config": lambda _: config, "get_weights": lambda _: weights}
+    return type("LSTM", (), methods)()
+
+
 def encoder(**options: Any) -> er.Encoder:
     """Return an encoder whose look-ups scale rows down, which one that is refused must not do."""
     return er.Encoder(bounded("Embedding", **options), er.GRU(3, 4, rng=0))
@@ -264,8 +272,9 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     },
     "convert.from_onnx": lambda: {"W": zeros(2, 4, 3), "R": zeros(2, 4, 4), "B": zeros(2, 8)},
     "convert.to_onnx": lambda: {"parameters": parameters_of(er.LSTM(2, 4))},
-    "convert.from_keras": lambda: {"weights": [zeros(2, 12), zeros(4, 12), zeros(2, 12)]},
-    "convert.to_keras": lambda: {"parameters": parameters_of(er.LSTM(2, 4))},
+    "convert.from_keras": lambda: {"layer": keras_layer()},
+    "convert.from_keras_weights": lambda: {"weights": [zeros(2, 12), zeros(4, 12), zeros(2, 12)]},
+    "convert.to_keras_weights": lambda: {"parameters": parameters_of(er.LSTM(2, 4))},
     "convert.from_tf1_weights": lambda: {
         "variables": {"kernel": zeros(6, 16), "bias": zeros(16)}, "cell": "lstm",
     },
@@ -1369,7 +1378,8 @@ def word_list_rows() -> list[Row]:
 
 
 def conversion_rows() -> list[Row]:
-    onnx, keras, lstm = "convert.from_onnx", "convert.from_keras", parameters_of(er.LSTM(2, 4))
+    onnx, keras = "convert.from_onnx", "convert.from_keras_weights"
+    lstm = parameters_of(er.LSTM(2, 4))
     rest = {key: array for key, array in lstm.items() if key != "weight_hh_l0"}
     return [
         (onnx, {"W": zeros(4, 3)}, ValueError, "W must have shape (D, G*H, I) with D 1 or 2, got"),
@@ -1379,6 +1389,15 @@ def conversion_rows() -> list[Row]:
         (onnx, {"R": zeros(1, 4, 4)}, ValueError, "R must have shape (2, 4, 4), got (1, 4, 4)"),
         (onnx, {"R": zeros(2, 8, 4)}, ValueError, "R must have shape (G*H, H) with G 1, 3 or 4"),
         (onnx, {"B": zeros(2, 4)}, ValueError, "B must have shape (2, 8), got (2, 4)"),
+        ("convert.from_keras", {"layer": None}, TypeError,
+         "layer must be a Keras SimpleRNN, GRU, LSTM, Bidirectional of one, or Embedding, got"),
+        ("convert.from_keras", {"layer": keras_layer(activation="relu")}, ValueError,
+         "layer must have the activation 'tanh', got 'relu'"),
+        (keras, {"weights": [zeros(4, 12), zeros(4, 12)] * 2}, ValueError,
+         "weights may be those of two directions or of two layers"),
+        (keras, {"bidirectional": True}, ValueError,
+         "bidirectional must be False or None where weights has one direction"),
+        (keras, {"bidirectional": 2}, TypeError, "bidirectional must be True or False, got"),
         (keras, {"weights": []}, ValueError, "weights must be 2 or 3 arrays"),
         (keras, {"weights": [zeros(2, 12)] * 5}, ValueError, "weights must be 2 or 3 arrays"),
         (keras, {"weights": [zeros(2, 9), zeros(4, 12)]}, ValueError,
@@ -1390,7 +1409,7 @@ def conversion_rows() -> list[Row]:
         (keras, {"weights": [zeros(2, 12), zeros(4, 12), zeros(12)]}, ValueError,
          "weights[2] must have shape (2, 12) as reset_after is True, got (12,)"),
         *((call, {"parameters": parameters}, ValueError, words)
-          for call in ("convert.to_onnx", "convert.to_keras") for parameters, words in (
+          for call in ("convert.to_onnx", "convert.to_keras_weights") for parameters, words in (
             ({}, "parameters must have weight_ih_l0, weight_hh_l0"),
             (rest, "parameters must have weight_hh_l0"),
             (lstm | {"weight_hr_l0": zeros(3, 4)},
@@ -1403,7 +1422,7 @@ def conversion_rows() -> list[Row]:
         )),
         *((call, {"parameters": lstm, "layer": 1}, ValueError,
            "parameters must have weight_ih_l1, weight_hh_l1")
-          for call in ("convert.to_onnx", "convert.to_keras")),
+          for call in ("convert.to_onnx", "convert.to_keras_weights")),
     ]  # fmt: skip
 
 
@@ -1478,15 +1497,15 @@ def strange_rows() -> list[Row]:
          "state_dict must be a mapping of names, got NoneType"),
         *((call, {"parameters": None}, TypeError,
            "parameters must be a mapping of names, got NoneType")
-          for call in ("convert.to_onnx", "convert.to_keras")),
+          for call in ("convert.to_onnx", "convert.to_keras_weights")),
         ("convert.to_onnx", {"parameters": {1: zeros(4)}}, ValueError,
          "parameters must have weight_ih_l0"),
         *((call, {"layer": layer}, error, f"layer must be {words}")
-          for call in ("convert.to_onnx", "convert.to_keras", "convert.from_onnx",
-                       "convert.from_keras")
+          for call in ("convert.to_onnx", "convert.to_keras_weights", "convert.from_onnx",
+                       "convert.from_keras_weights")
           for layer, error, words in (("(", TypeError, "an integer, got str"),
                                       (-1, ValueError, "0 or more, got -1"))),
-        ("convert.from_keras", {"weights": None}, TypeError,
+        ("convert.from_keras_weights", {"weights": None}, TypeError,
          "weights must be a list of arrays, got NoneType"),
         ("convert.from_onnx", {"W": zeros(2, 4, 3, dtype="U1")}, TypeError,
          "W must be numbers, got <U1"),

@@ -86,12 +86,12 @@ def test_there_and_back_by_keras(dtype: Any, cell: str, bias: bool, directions: 
     parameters = parameters_of(cell, bias=bias, directions=directions, dtype=dtype)
     if cell != "gru":  # Keras holds one bias: give it what it can hold
         parameters |= {k: np.zeros_like(v) for k, v in parameters.items() if "bias_hh" in k}
-    weights = convert.to_keras(parameters, reset_after=cell == "gru")
+    weights = convert.to_keras_weights(parameters, reset_after=cell == "gru")
     rows = GATES[cell.removesuffix("_reset_before")] * 7
     biases = [(2, rows) if cell == "gru" else (rows,)] if bias else []
     assert [w.shape for w in weights] == [(5, rows), (7, rows), *biases] * directions
     assert all(w.flags.c_contiguous for w in weights)
-    assert_same(convert.from_keras(weights, reset_after=cell == "gru"), parameters)
+    assert_same(convert.from_keras_weights(weights, reset_after=cell == "gru"), parameters)
 
 
 @given(
@@ -111,15 +111,16 @@ def test_any_size_comes_back(
     )
     if bias and cell != "gru":
         return  # a sum does not come back
-    weights = convert.to_keras(parameters, layer=layer)
-    assert_same(convert.from_keras(weights, layer=layer), parameters)
+    weights = convert.to_keras_weights(parameters, layer=layer)
+    both = directions == 2
+    assert_same(convert.from_keras_weights(weights, layer=layer, bidirectional=both), parameters)
 
 
 def test_one_layer_of_a_stack_is_taken() -> None:
     first, second = parameters_of("lstm"), parameters_of("lstm", inputs=14, layer=1, directions=2)
     W, R, B = convert.to_onnx(first | second, layer=1)
     assert_same(convert.from_onnx(W, R, B, layer=1), second)
-    kernel, *_ = convert.to_keras(first | second)
+    kernel, *_ = convert.to_keras_weights(first | second)
     np.testing.assert_array_equal(kernel, first["weight_ih_l0"].T)
 
 
@@ -128,6 +129,44 @@ def test_any_array_like_of_any_dtype() -> None:
     converted = convert.from_onnx(W.tolist(), np.zeros((1, 4, 1), np.float16).tolist())
     np.testing.assert_array_equal(converted["weight_ih_l0"], W[0, [0, 2, 3, 1]])
     assert convert.from_onnx(W, W[..., :1])["weight_ih_l0"].dtype == np.float16
+
+
+@each_variant
+@with_and_without_bias
+def test_two_layers_of_keras(cell: str, bias: bool) -> None:
+    after = cell == "gru"
+    first = parameters_of(cell, bias=bias)
+    second = parameters_of(cell, inputs=7, bias=bias, layer=1)
+    weights = [
+        array
+        for layer, parameters in enumerate((first, second))
+        for array in convert.to_keras_weights(parameters, layer=layer, reset_after=after)
+    ]
+    converted = convert.from_keras_weights(weights, layer=2, reset_after=after)
+    each = [
+        convert.from_keras_weights(half, layer=layer, reset_after=after)
+        for half, layer in ((weights[: len(weights) // 2], 2), (weights[len(weights) // 2 :], 3))
+    ]
+    assert_same(converted, each[0] | each[1])
+
+
+@each_cell
+def test_two_layers_or_two_directions(cell: str) -> None:
+    first = parameters_of(cell, inputs=7, bias=False, directions=2)
+    weights = convert.to_keras_weights(first)
+    with pytest.raises(ValueError, match=r"give bidirectional=True or bidirectional=False$"):
+        convert.from_keras_weights(weights)
+    assert_same(convert.from_keras_weights(weights, bidirectional=True), first)
+    stacked = convert.from_keras_weights(weights, bidirectional=False)
+    assert_same(stacked, {
+        name.replace("_l0_reverse", "_l1"): array for name, array in first.items()
+    })  # fmt: skip
+
+
+def test_shapes_that_fit_one_reading_are_read_so() -> None:
+    directions = convert.to_keras_weights(parameters_of("lstm", bias=False, directions=2))
+    with pytest.raises(ValueError, match=r"^weights\[2\] must have shape \(7, 28\), got \(5, 28"):
+        convert.from_keras_weights(directions, bidirectional=False)
 
 
 # --- values worked by hand ---------------------------------------------------------------------
@@ -148,7 +187,7 @@ def test_lstm_gates_by_hand() -> None:
     assert R[0].T.tolist() == [iofc.tolist(), (iofc + 100).tolist()]
     assert B is not None
     assert B[0].tolist() == [*iofc, *iofc * 1000]
-    kernel, recurrent, bias = convert.to_keras(parameters)
+    kernel, recurrent, bias = convert.to_keras_weights(parameters)
     assert kernel.tolist() == [ifgo.tolist()]
     assert recurrent.tolist() == [ifgo.tolist(), (ifgo + 100).tolist()]
     assert bias.tolist() == (ifgo * 1001).tolist()
@@ -167,10 +206,10 @@ def test_gru_gates_by_hand() -> None:
     assert B is not None
     assert (W[0, :, 0].tolist(), R[0, :, 0].tolist()) == (zrn, [20, 10, 30])
     assert B[0].tolist() == [200, 100, 300, 2000, 1000, 3000]
-    kernel, recurrent, bias = convert.to_keras(parameters)
+    kernel, recurrent, bias = convert.to_keras_weights(parameters)
     assert (kernel.tolist(), recurrent.tolist()) == ([zrn], [[20, 10, 30]])
     assert bias.tolist() == [[200, 100, 300], [2000, 1000, 3000]]
-    *_, bias = convert.to_keras(parameters, reset_after=False)
+    *_, bias = convert.to_keras_weights(parameters, reset_after=False)
     assert bias.tolist() == [2200, 1100, 3300]
 
 
@@ -214,12 +253,12 @@ def test_keras_equations(cell: str, bias: bool) -> None:
     for t in range(4):
         h, c = keras_step(cell, arguments["x"][:, t], h, c, weights)
         expected.append(h)
-    ours = convert.from_keras(weights, reset_after=cell == "gru")
+    ours = convert.from_keras_weights(weights, reset_after=cell == "gru")
     output = run(cell, ours, arguments)
     np.testing.assert_allclose(output, np.stack(expected, axis=1), rtol=0, atol=1e-14)
     # What goes back means the same, though a parameter may have another value.
-    again = convert.from_keras(
-        convert.to_keras(ours, reset_after=cell == "gru"), reset_after=cell == "gru"
+    again = convert.from_keras_weights(
+        convert.to_keras_weights(ours, reset_after=cell == "gru"), reset_after=cell == "gru"
     )
     assert_same_bits(run(cell, again, arguments), output)
 
@@ -227,7 +266,9 @@ def test_keras_equations(cell: str, bias: bool) -> None:
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru_reset_before"])
 def test_the_sum_of_two_biases_means_the_same(cell: str) -> None:
     parameters = parameters_of(cell, dtype=np.float64)
-    merged = convert.from_keras(convert.to_keras(parameters, reset_after=False), reset_after=False)
+    merged = convert.from_keras_weights(
+        convert.to_keras_weights(parameters, reset_after=False), reset_after=False
+    )
     assert not merged["bias_hh_l0"].any()
     arguments = {"x": values((3, 4, 5), np.float64)}
     np.testing.assert_allclose(
@@ -317,40 +358,41 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
                     "W must have shape (1, 28, 5), got (1, 21, 5)"),
     "onnx_b": (lambda: convert.from_onnx(*zeros((1, 28, 5), (1, 28, 7), (1, 28))),
                "B must have shape (1, 56), got (1, 28)"),
-    "keras_number": (lambda: convert.from_keras(zeros((5, 28))),
+    "keras_number": (lambda: convert.from_keras_weights(zeros((5, 28))),
                      "weights must be 2 or 3 arrays (kernel, recurrent_kernel, bias), or twice as "
-                     "many of two directions, got 1"),
-    "keras_kernel": (lambda: convert.from_keras(zeros((28, 5), (7, 28))),
+                     "many of two directions or two layers, got 1"),
+    "keras_kernel": (lambda: convert.from_keras_weights(zeros((28, 5), (7, 28))),
                      "weights[0] must have shape (28, 28), got (28, 5)"),
-    "keras_kernel_scalar": (lambda: convert.from_keras(zeros((), (7, 28))),
+    "keras_kernel_scalar": (lambda: convert.from_keras_weights(zeros((), (7, 28))),
                             "weights[0] must have shape (0, 28), got ()"),
-    "keras_recurrent": (lambda: convert.from_keras(zeros((5, 28), (28, 7))),
+    "keras_recurrent": (lambda: convert.from_keras_weights(zeros((5, 28), (28, 7))),
                         "weights[1] must have shape (H, G*H) with G 1, 3 or 4, got (28, 7)"),
     "keras_second_direction": (
-        lambda: convert.from_keras(zeros((5, 28), (7, 28), (5, 28), (7, 21))),
+        lambda: convert.from_keras_weights(zeros((5, 28), (7, 28), (5, 28), (7, 21))),
         "weights[3] must have shape (7, 28), got (7, 21)"),
-    "keras_reset_before": (lambda: convert.from_keras(zeros((5, 21), (7, 21), (21,))),
+    "keras_reset_before": (lambda: convert.from_keras_weights(zeros((5, 21), (7, 21), (21,))),
                            "weights[2] must have shape (2, 21) as reset_after is True, got (21,)"),
     "keras_reset_after": (
-        lambda: convert.from_keras(zeros((5, 21), (7, 21), (2, 21)), reset_after=False),
+        lambda: convert.from_keras_weights(zeros((5, 21), (7, 21), (2, 21)), reset_after=False),
         "weights[2] must have shape (21,) as reset_after is False, got (2, 21)"),
     "missing": (lambda: convert.to_onnx(lstm(weight_ih_l0=None, bias_hh_l0=None)),
                 "parameters must have weight_ih_l0, bias_hh_l0"),
-    "missing_layer": (lambda: convert.to_keras(lstm(), layer=1),
+    "missing_layer": (lambda: convert.to_keras_weights(lstm(), layer=1),
                       "parameters must have weight_ih_l1, weight_hh_l1"),
     "missing_direction": (
-        lambda: convert.to_keras({k: v for k, v in two_ways.items() if k != "bias_hh_l0_reverse"}),
+        lambda: convert.to_keras_weights(
+            {k: v for k, v in two_ways.items() if k != "bias_hh_l0_reverse"}),
         "parameters must have bias_hh_l0_reverse"),
     "projections": (lambda: convert.to_onnx(lstm(weight_hr_l0=np.zeros((3, 7)))),
                     "parameters has weight_hr_l0, which other layouts cannot hold"),
     "weight_ih": (lambda: convert.to_onnx(lstm(weight_ih_l0=np.zeros((21, 5)))),
                   "weight_ih_l0 must have shape (28, 5), got (21, 5)"),
-    "weight_hh": (lambda: convert.to_keras(lstm(weight_hh_l0=np.zeros((7, 28)))),
+    "weight_hh": (lambda: convert.to_keras_weights(lstm(weight_hh_l0=np.zeros((7, 28)))),
                   "weight_hh_l0 must have shape (G*H, H) with G 1, 3 or 4, got (7, 28)"),
-    "bias": (lambda: convert.to_keras(lstm(bias_ih_l0=np.zeros(7))),
+    "bias": (lambda: convert.to_keras_weights(lstm(bias_ih_l0=np.zeros(7))),
              "bias_ih_l0 must have shape (28,), got (7,)"),
     "second_direction": (
-        lambda: convert.to_keras(two_ways | {"weight_ih_l0_reverse": np.zeros((21, 6))}),
+        lambda: convert.to_keras_weights(two_ways | {"weight_ih_l0_reverse": np.zeros((21, 6))}),
         "weight_ih_l0_reverse must have shape (21, 5), got (21, 6)"),
 }  # fmt: skip
 

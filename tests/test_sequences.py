@@ -490,7 +490,7 @@ ELSEWHERE: dict[str, Callable[[], Any]] = {
     "data of Packed": lambda: er.RNN(1, 1)(er.Packed(UNEQUAL, np.ones(1, int))),
     "weight_ih_l0 of to_onnx": lambda: er.convert.to_onnx({"weight_ih_l0": UNEQUAL,
                                                            "weight_hh_l0": ONE}),
-    "weights[0] of from_keras": lambda: er.convert.from_keras([UNEQUAL, ONE]),
+    "weights[0] of from_keras_weights": lambda: er.convert.from_keras_weights([UNEQUAL, ONE]),
     "W of from_onnx": lambda: er.convert.from_onnx(UNEQUAL, ONE[None]),
 }  # fmt: skip
 

@@ -64,8 +64,10 @@ def onnx_weights(W: npt.ArrayLike, R: npt.ArrayLike, B: npt.ArrayLike | None) ->
     return [list(four) for four in zip(w, r, b[:, :rows], b[:, rows:], strict=True)]
 
 
-def keras_weights(weights: Any, reset_after: bool) -> list[list[Array]]:
-    """Check the weights of a Keras layer, and return its directions, transposed as ours are."""
+def keras_weights(
+    weights: Any, reset_after: bool, bidirectional: bool | None = None
+) -> list[list[list[Array]]]:
+    """Check weights of Keras, and return the directions of each layer, transposed as ours are."""
     reset_after = flag("reset_after", reset_after)
     require_unmasked("weights", weights)
     if not isinstance(weights, (Sequence, np.ndarray)) or isinstance(weights, (str, bytes)):
@@ -74,21 +76,52 @@ def keras_weights(weights: Any, reset_after: bool) -> list[list[Array]]:
     if len(arrays) not in {2, 3, 4, 6}:
         raise ValueError(
             "weights must be 2 or 3 arrays (kernel, recurrent_kernel, bias), or twice as many of "
-            f"two directions, got {len(arrays)}"
+            f"two directions or two layers, got {len(arrays)}"
         )
     size = len(arrays) // 2 if len(arrays) > 3 else len(arrays)
     rows, hidden = _recurrent_shape("weights[1]", arrays[1], transposed=True)
-    gru, inputs = rows == 3 * hidden, arrays[0].shape[0] if arrays[0].ndim else 0
-    shapes = [(inputs, rows), (hidden, rows), (2, rows) if gru and reset_after else (rows,)]
+    inputs = arrays[0].shape[0] if arrays[0].ndim else 0
+    both = _two_directions(arrays[size:], inputs, hidden, bidirectional)
+    widths = [inputs, inputs if both else hidden]
     for position, array in enumerate(arrays):
-        shape = shapes[position % size]
-        if array.shape != shape:
-            why = f" as reset_after is {reset_after}" if gru and position % size == 2 else ""
-            raise ValueError(f"weights[{position}] must have shape {shape}{why}, got {array.shape}")
-    return [
+        _require_keras_shape(position, size, array, (rows, hidden, widths), reset_after)
+    directions = [
         [kernel.T, recurrent.T, *(_two_biases(bias[0]) if bias else ())]
         for kernel, recurrent, *bias in (arrays[:size], arrays[size:])[: len(arrays) // size]
     ]
+    return [directions] if both else [[direction] for direction in directions]
+
+
+def _two_directions(
+    second: Sequence[Array], inputs: int, hidden: int, bidirectional: bool | None
+) -> bool:
+    """Return whether the second half of the weights is another direction, or the layer above."""
+    if bidirectional is not None:
+        both = flag("bidirectional", bidirectional)
+        if both and not second:
+            raise ValueError("bidirectional must be False or None where weights has one direction")
+        return both
+    if second and inputs == hidden:
+        raise ValueError(
+            "weights may be those of two directions or of two layers, whose shapes are the same as "
+            "I is H: give bidirectional=True or bidirectional=False"
+        )
+    above = len(second) > 0 and second[0].ndim > 0 and second[0].shape[0] == hidden
+    return len(second) > 0 and not above
+
+
+def _require_keras_shape(
+    position: int, size: int, array: Array, sizes: tuple[int, int, list[int]], reset_after: bool
+) -> None:
+    """Check one of the weights; `sizes` are the rows, H, and what each half of them reads."""
+    rows, hidden, widths = sizes
+    gru = rows == 3 * hidden
+    shapes: list[tuple[int, ...]] = [(widths[position // size], rows), (hidden, rows)]
+    shapes.append((2, rows) if gru and reset_after else (rows,))
+    shape = shapes[position % size]
+    if array.shape != shape:
+        why = f" as reset_after is {reset_after}" if gru and position % size == 2 else ""
+        raise ValueError(f"weights[{position}] must have shape {shape}{why}, got {array.shape}")
 
 
 def layer_number(layer: Any) -> int:
