@@ -1,5 +1,6 @@
 """Every check and measurement as one command; a bare `nox` runs lint, types and the tests."""
 
+import os
 import subprocess
 import tarfile
 from pathlib import Path
@@ -150,6 +151,28 @@ def compare(session: nox.Session) -> None:
     """Measure in pairs against every peer; arguments go to benchmarks/compare.py."""
     session.install(".[peers,plot]")
     session.run("python", "benchmarks/compare.py", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("backend", ["numpy", "torch"])
+def keras(session: nox.Session, backend: str) -> None:
+    """Run Keras's own tests of recurrent and embedding layers with those layers run here.
+
+    They are in its wheel. Those that train are left out on its NumPy backend, which cannot, and
+    which imports JAX.
+    """
+    session.install(
+        ".", *extras("keras", "test"), "absl-py", {"numpy": "jax"}.get(backend, backend)
+    )
+    env = {"KERAS_BACKEND": backend, "PYTHONPATH": str(Path("tests").resolve())}
+    find = "import keras.src.layers as found; print(found.__path__[0])"
+    layers = Path(str(session.run("python", "-c", find, env=env, silent=True)).strip())
+    files = [*layers.glob("rnn/*_test.py"), layers / "core/embedding_test.py"]
+    options = ["-p", "keras_runs_here", "-m", "not requires_trainable_backend"]
+    if backend == "torch":
+        options = options[:2]
+    session.chdir(session.create_tmp())
+    session.run("pytest", "-c", os.devnull, *options, *session.posargs, *map(str, files), env=env)
 
 
 @nox.session

@@ -19,6 +19,9 @@ import pytest
 import embedrnn as er
 from cases import CORE, ISAS
 
+# Keras reads it when it is imported, and takes TensorFlow otherwise.
+os.environ.setdefault("KERAS_BACKEND", "numpy")
+
 # A test draws new examples on a developer's machine; a failure in CI must come again.
 _HYPOTHESIS = {
     "deadline": None,  # the first call of an instruction set is slower than the others

@@ -1,5 +1,8 @@
 """Rules about what comes from other libraries and goes to them."""
 
+import re
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,3 +59,37 @@ def sparse_tensor(name: str, layout: Any, expected: Any, axes: int) -> None:
         raise TypeError(f"{name} must have the layout {expected}, got {layout}")
     if axes != 1:
         raise ValueError(f"{name} must have one sparse axis, that of rows, got {axes}")
+
+
+def keras_backend(name: str) -> str:
+    """Check which backend Keras runs on."""
+    if name not in {"numpy", "torch"}:
+        raise RuntimeError(
+            f"Keras must run on its backend 'numpy' or 'torch', got {name!r}: set the environment "
+            "variable KERAS_BACKEND before it is imported"
+        )
+    return name
+
+
+def keras_version(version: str, first: tuple[int, int], last: tuple[int, int]) -> None:
+    """Check the version of Keras, whose layers change how they are called: warn of a later one."""
+    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    known = f"3.{first[1]} to 3.{last[1]}"
+    if found < first:
+        raise RuntimeError(f"Keras must be one of {known}, got {version}")
+    if found > last:
+        warnings.warn(
+            f"this is known to work with Keras {known}, got {version}: compare what models return "
+            "with and without it",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def keras_method(name: str, parameters: Sequence[str], expected: Sequence[str]) -> None:
+    """Check how Keras calls a method of its own that is set here."""
+    if list(parameters) != list(expected):
+        raise RuntimeError(
+            f"{name} of Keras must have the parameters {', '.join(expected)}, got "
+            f"{', '.join(parameters)}"
+        )
