@@ -28,6 +28,7 @@ _MODULES = {
     "pytorch": "torch",
     "onnx_runtime": "onnxruntime",
     "openvino": "openvino",
+    "keras_code": "keras",
 }
 
 
