@@ -60,6 +60,9 @@ SANITIZERS = {
     ),
 }
 
+# The one that extras and CI take.
+TORCH = "torch==2.13.0"
+
 # Runs tests side by side where CI asks for it: -n 2. Not for what times threads.
 XDIST = "pytest-xdist>=3.6"
 
@@ -162,7 +165,7 @@ def keras(session: nox.Session, backend: str) -> None:
     which imports JAX.
     """
     session.install(
-        ".", *extras("keras", "test"), "absl-py", {"numpy": "jax"}.get(backend, backend)
+        ".", *extras("keras", "test"), "absl-py", "jax" if backend == "numpy" else TORCH
     )
     env = {"KERAS_BACKEND": backend, "PYTHONPATH": str(Path("tests").resolve())}
     find = "import keras.src.layers as found; print(found.__path__[0])"
