@@ -173,6 +173,15 @@ def file_of_words(binary: bool) -> Any:
     return file
 
 
+# A model of ONNX with a graph that has nothing in it: the field 7, of no bytes.
+EMPTY_GRAPH = bytes([7 << 3 | 2, 0])
+
+
+def onnx_node() -> er.convert.OnnxNode:
+    weights = {"W": zeros(1, 12, 3), "R": zeros(1, 12, 4)}
+    return er.convert.OnnxNode("GRU", "cell", "", {}, {"X": None, **weights})
+
+
 def encoder_calls(name: str, make: Callable[[], Any]) -> dict[str, Callable[[], Arguments]]:
     """Return the calls that both kinds of encoders have."""
     return {
@@ -270,8 +279,13 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "path": file_of_words(binary=True).name, "dtype": "f4", "limit": 3, "errors": "strict",
         "bad_lines": "raise", "progress": False,
     },
-    "convert.from_onnx": lambda: {"W": zeros(2, 4, 3), "R": zeros(2, 4, 4), "B": zeros(2, 8)},
-    "convert.to_onnx": lambda: {"parameters": parameters_of(er.LSTM(2, 4))},
+    "convert.from_onnx_weights": lambda: {
+        "W": zeros(2, 16, 3), "R": zeros(2, 16, 4), "B": zeros(2, 32), "P": zeros(2, 12)
+    },
+    "convert.from_onnx": lambda: {"source": onnx_node()},
+    "convert.load_onnx": lambda: {"source": EMPTY_GRAPH},
+    "convert.load_onnx_initializers": lambda: {"source": EMPTY_GRAPH},
+    "convert.to_onnx_weights": lambda: {"parameters": parameters_of(er.LSTM(2, 4))},
     "convert.from_keras": lambda: {"layer": keras_layer()},
     "convert.from_keras_weights": lambda: {"weights": [zeros(2, 12), zeros(4, 12), zeros(2, 12)]},
     "convert.to_keras_weights": lambda: {"parameters": parameters_of(er.LSTM(2, 4))},
@@ -1378,17 +1392,33 @@ def word_list_rows() -> list[Row]:
 
 
 def conversion_rows() -> list[Row]:
-    onnx, keras = "convert.from_onnx", "convert.from_keras_weights"
+    onnx, keras = "convert.from_onnx_weights", "convert.from_keras_weights"
     lstm = parameters_of(er.LSTM(2, 4))
     rest = {key: array for key, array in lstm.items() if key != "weight_hh_l0"}
     return [
         (onnx, {"W": zeros(4, 3)}, ValueError, "W must have shape (D, G*H, I) with D 1 or 2, got"),
         (onnx, {"W": None}, TypeError, "W must be array_like, got NoneType"),
-        (onnx, {"W": zeros(2, 5, 3)}, ValueError, "W must have shape (2, 4, 3), got (2, 5, 3)"),
+        (onnx, {"W": zeros(2, 5, 3)}, ValueError, "W must have shape (2, 16, 3), got (2, 5, 3)"),
         (onnx, {"R": zeros(4, 4)}, ValueError, "R must have shape (D, G*H, H), got (4, 4)"),
         (onnx, {"R": zeros(1, 4, 4)}, ValueError, "R must have shape (2, 4, 4), got (1, 4, 4)"),
+        (onnx, {"P": zeros(2, 8)}, ValueError, "P must have shape (2, 12), got (2, 8)"),
+        (onnx, {"P": zeros(2, 12), "W": zeros(2, 12, 3), "R": zeros(2, 12, 4), "B": None},
+         ValueError, "P must be None where R is not that of an LSTM, got shape (2, 12)"),
+        *((call, {"source": 3}, TypeError,
+           "source must be a path, bytes or an onnx.ModelProto, got int")
+          for call in ("convert.from_onnx", "convert.load_onnx", "convert.load_onnx_initializers")),
+        *((call, {"source": b""}, ValueError, "source cannot be read: there is no graph in it")
+          for call in ("convert.load_onnx", "convert.load_onnx_initializers")),
+        ("convert.from_onnx", {"name": "gru"}, ValueError,
+         "name must be that of a node, got 'gru': the model has GRU 'cell'"),
+        ("convert.from_onnx", {"name": None, "source": EMPTY_GRAPH}, ValueError,
+         "name must be that of a node, got None: the model has no RNN, GRU, LSTM or Gather"),
+        ("convert.from_onnx", {"reset_after": "yes"}, TypeError,
+         "reset_after must be True or False, got 'yes'"),
+        ("convert.from_onnx", {"reset_after": True, "source": onnx_node()._replace(op="RNN")},
+         ValueError, "reset_after must be None for an RNN, got True"),
         (onnx, {"R": zeros(2, 8, 4)}, ValueError, "R must have shape (G*H, H) with G 1, 3 or 4"),
-        (onnx, {"B": zeros(2, 4)}, ValueError, "B must have shape (2, 8), got (2, 4)"),
+        (onnx, {"B": zeros(2, 4)}, ValueError, "B must have shape (2, 32), got (2, 4)"),
         ("convert.from_keras", {"layer": None}, TypeError,
          "layer must be a Keras SimpleRNN, GRU, LSTM, Bidirectional of one, or Embedding, got"),
         ("convert.from_keras", {"layer": keras_layer(activation="relu")}, ValueError,
@@ -1409,7 +1439,7 @@ def conversion_rows() -> list[Row]:
         (keras, {"weights": [zeros(2, 12), zeros(4, 12), zeros(12)]}, ValueError,
          "weights[2] must have shape (2, 12) as reset_after is True, got (12,)"),
         *((call, {"parameters": parameters}, ValueError, words)
-          for call in ("convert.to_onnx", "convert.to_keras_weights") for parameters, words in (
+          for call in ("convert.to_onnx_weights", "convert.to_keras_weights") for parameters, words in (
             ({}, "parameters must have weight_ih_l0, weight_hh_l0"),
             (rest, "parameters must have weight_hh_l0"),
             (lstm | {"weight_hr_l0": zeros(3, 4)},
@@ -1422,7 +1452,7 @@ def conversion_rows() -> list[Row]:
         )),
         *((call, {"parameters": lstm, "layer": 1}, ValueError,
            "parameters must have weight_ih_l1, weight_hh_l1")
-          for call in ("convert.to_onnx", "convert.to_keras_weights")),
+          for call in ("convert.to_onnx_weights", "convert.to_keras_weights")),
     ]  # fmt: skip
 
 
@@ -1497,17 +1527,17 @@ def strange_rows() -> list[Row]:
          "state_dict must be a mapping of names, got NoneType"),
         *((call, {"parameters": None}, TypeError,
            "parameters must be a mapping of names, got NoneType")
-          for call in ("convert.to_onnx", "convert.to_keras_weights")),
-        ("convert.to_onnx", {"parameters": {1: zeros(4)}}, ValueError,
+          for call in ("convert.to_onnx_weights", "convert.to_keras_weights")),
+        ("convert.to_onnx_weights", {"parameters": {1: zeros(4)}}, ValueError,
          "parameters must have weight_ih_l0"),
         *((call, {"layer": layer}, error, f"layer must be {words}")
-          for call in ("convert.to_onnx", "convert.to_keras_weights", "convert.from_onnx",
+          for call in ("convert.to_onnx_weights", "convert.to_keras_weights", "convert.from_onnx_weights",
                        "convert.from_keras_weights")
           for layer, error, words in (("(", TypeError, "an integer, got str"),
                                       (-1, ValueError, "0 or more, got -1"))),
         ("convert.from_keras_weights", {"weights": None}, TypeError,
          "weights must be a list of arrays, got NoneType"),
-        ("convert.from_onnx", {"W": zeros(2, 4, 3, dtype="U1")}, TypeError,
+        ("convert.from_onnx_weights", {"W": zeros(2, 4, 3, dtype="U1")}, TypeError,
          "W must be numbers, got <U1"),
     ]  # fmt: skip
 

@@ -72,11 +72,24 @@ def run(cell: str, parameters: dict[str, np.ndarray], arguments: dict[str, Any])
 @both_ways
 def test_there_and_back_by_onnx(dtype: Any, cell: str, bias: bool, directions: int) -> None:
     parameters = parameters_of(cell, bias=bias, directions=directions, dtype=dtype)
-    W, R, B = convert.to_onnx(parameters)
+    W, R, B, _ = convert.to_onnx_weights(parameters)
     rows = GATES[cell] * 7
     assert (W.shape, R.shape) == ((directions, rows, 5), (directions, rows, 7))
     assert (None if B is None else B.shape) == ((directions, 2 * rows) if bias else None)
-    assert_same(convert.from_onnx(W, R, B), parameters)
+    assert_same(convert.from_onnx_weights(W, R, B), parameters)
+
+
+@both_ways
+def test_peepholes_there_and_back_by_onnx(directions: int) -> None:
+    # Two units a gate: i = 0, 1; f = 10, 11; o = 20, 21.
+    ifo, iof = np.array([0, 1, 10, 11, 20, 21]), [0, 1, 20, 21, 10, 11]
+    names = [f"weight_ch_l1{suffix}" for suffix in SUFFIXES[:directions]]
+    peepholes = {name: ifo + 100 * k for k, name in enumerate(names)}
+    parameters = parameters_of("lstm", hidden=2, directions=directions, layer=1) | peepholes
+    W, R, B, P = convert.to_onnx_weights(parameters, layer=1)
+    assert P is not None
+    assert P.tolist() == [[k * 100 + n for n in iof] for k in range(directions)]
+    assert_same(convert.from_onnx_weights(W, R, B, P, layer=1), parameters)
 
 
 @each_variant
@@ -106,9 +119,8 @@ def test_any_size_comes_back(
     cell: str, inputs: int, hidden: int, directions: int, bias: bool, layer: int
 ) -> None:
     parameters = parameters_of(cell, inputs, hidden, directions=directions, bias=bias, layer=layer)
-    assert_same(
-        convert.from_onnx(*convert.to_onnx(parameters, layer=layer), layer=layer), parameters
-    )
+    converted = convert.to_onnx_weights(parameters, layer=layer)
+    assert_same(convert.from_onnx_weights(*converted, layer=layer), parameters)
     if bias and cell != "gru":
         return  # a sum does not come back
     weights = convert.to_keras_weights(parameters, layer=layer)
@@ -118,17 +130,17 @@ def test_any_size_comes_back(
 
 def test_one_layer_of_a_stack_is_taken() -> None:
     first, second = parameters_of("lstm"), parameters_of("lstm", inputs=14, layer=1, directions=2)
-    W, R, B = convert.to_onnx(first | second, layer=1)
-    assert_same(convert.from_onnx(W, R, B, layer=1), second)
+    W, R, B, _ = convert.to_onnx_weights(first | second, layer=1)
+    assert_same(convert.from_onnx_weights(W, R, B, layer=1), second)
     kernel, *_ = convert.to_keras_weights(first | second)
     np.testing.assert_array_equal(kernel, first["weight_ih_l0"].T)
 
 
 def test_any_array_like_of_any_dtype() -> None:
     W = np.arange(8, dtype=np.float16).reshape(1, 4, 2)
-    converted = convert.from_onnx(W.tolist(), np.zeros((1, 4, 1), np.float16).tolist())
+    converted = convert.from_onnx_weights(W.tolist(), np.zeros((1, 4, 1), np.float16).tolist())
     np.testing.assert_array_equal(converted["weight_ih_l0"], W[0, [0, 2, 3, 1]])
-    assert convert.from_onnx(W, W[..., :1])["weight_ih_l0"].dtype == np.float16
+    assert convert.from_onnx_weights(W, W[..., :1])["weight_ih_l0"].dtype == np.float16
 
 
 @each_variant
@@ -182,7 +194,7 @@ def test_lstm_gates_by_hand() -> None:
         "bias_hh_l0": ifgo * 1000,
     }
     iofc = np.array([0, 1, 30, 31, 10, 11, 20, 21])
-    W, R, B = convert.to_onnx(parameters)
+    W, R, B, _ = convert.to_onnx_weights(parameters)
     assert W[0, :, 0].tolist() == iofc.tolist()
     assert R[0].T.tolist() == [iofc.tolist(), (iofc + 100).tolist()]
     assert B is not None
@@ -202,7 +214,7 @@ def test_gru_gates_by_hand() -> None:
         "bias_ih_l0": rzn * 100,
         "bias_hh_l0": rzn * 1000,
     }
-    W, R, B = convert.to_onnx(parameters)
+    W, R, B, _ = convert.to_onnx_weights(parameters)
     assert B is not None
     assert (W[0, :, 0].tolist(), R[0, :, 0].tolist()) == (zrn, [20, 10, 30])
     assert B[0].tolist() == [200, 100, 300, 2000, 1000, 3000]
@@ -284,7 +296,7 @@ def test_the_sum_of_two_biases_means_the_same(cell: str) -> None:
 def test_onnx_runtime_computes_the_same(cell: str, directions: int) -> None:
     parameters = parameters_of(cell, directions=directions)
     x = RnnCase("onnx", 3, 6, 5, 7, "no_lengths").arguments(np.float32)["x"]
-    expected = onnx_output(cell, convert.to_onnx(parameters), x)
+    expected = onnx_output(cell, convert.to_onnx_weights(parameters), x)
     actual = run(cell, parameters, {"x": x})
     np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-6)
 
@@ -306,7 +318,7 @@ def onnx_output(cell: str, weights: tuple[Any, ...], x: np.ndarray) -> np.ndarra
         "one",
         [helper.make_tensor_value_info("X", tensor, [None, None, None])],
         [helper.make_tensor_value_info("Y", tensor, [None, None, None, None])],
-        [onnx.numpy_helper.from_array(w, n) for w, n in zip(weights, "WRB", strict=True)],
+        [onnx.numpy_helper.from_array(w, n) for w, n in zip(weights[:3], "WRB", strict=True)],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -325,7 +337,8 @@ def test_pytorch_parameters_pass_through(cell: str, directions: int, bias: bool)
     state = {name: value.numpy() for name, value in module.state_dict().items()}
     for layer in range(2):
         mine = {k: v for k, v in state.items() if f"_l{layer}" in k}
-        assert_same(convert.from_onnx(*convert.to_onnx(state, layer=layer), layer=layer), mine)
+        converted = convert.to_onnx_weights(state, layer=layer)
+        assert_same(convert.from_onnx_weights(*converted, layer=layer), mine)
 
 
 # --- refusals ----------------------------------------------------------------------------------
@@ -342,22 +355,38 @@ def lstm(**changes: Any) -> dict[str, Any]:
 
 two_ways = parameters_of("gru", directions=2)
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "onnx_w_axes": (lambda: convert.from_onnx(*zeros((28, 5), (1, 28, 7))),
+    "onnx_w_axes": (lambda: convert.from_onnx_weights(*zeros((28, 5), (1, 28, 7))),
                     "W must have shape (D, G*H, I) with D 1 or 2, got (28, 5)"),
-    "onnx_directions": (lambda: convert.from_onnx(*zeros((3, 28, 5), (3, 28, 7))),
+    "onnx_directions": (lambda: convert.from_onnx_weights(*zeros((3, 28, 5), (3, 28, 7))),
                         "W must have shape (D, G*H, I) with D 1 or 2, got (3, 28, 5)"),
-    "onnx_r_axes": (lambda: convert.from_onnx(*zeros((1, 28, 5), (28, 7))),
+    "onnx_r_axes": (lambda: convert.from_onnx_weights(*zeros((1, 28, 5), (28, 7))),
                     "R must have shape (D, G*H, H), got (28, 7)"),
-    "onnx_gates": (lambda: convert.from_onnx(*zeros((1, 14, 5), (1, 14, 7))),
+    "onnx_gates": (lambda: convert.from_onnx_weights(*zeros((1, 14, 5), (1, 14, 7))),
                    "R must have shape (G*H, H) with G 1, 3 or 4, got (1, 14, 7)"),
-    "onnx_no_units": (lambda: convert.from_onnx(*zeros((1, 0, 5), (1, 0, 0))),
+    "onnx_no_units": (lambda: convert.from_onnx_weights(*zeros((1, 0, 5), (1, 0, 0))),
                       "R must have shape (G*H, H) with G 1, 3 or 4, got (1, 0, 0)"),
-    "onnx_r_directions": (lambda: convert.from_onnx(*zeros((1, 28, 5), (2, 28, 7))),
+    "onnx_r_directions": (lambda: convert.from_onnx_weights(*zeros((1, 28, 5), (2, 28, 7))),
                           "R must have shape (1, 28, 7), got (2, 28, 7)"),
-    "onnx_w_rows": (lambda: convert.from_onnx(*zeros((1, 21, 5), (1, 28, 7))),
+    "onnx_w_rows": (lambda: convert.from_onnx_weights(*zeros((1, 21, 5), (1, 28, 7))),
                     "W must have shape (1, 28, 5), got (1, 21, 5)"),
-    "onnx_b": (lambda: convert.from_onnx(*zeros((1, 28, 5), (1, 28, 7), (1, 28))),
+    "onnx_b": (lambda: convert.from_onnx_weights(*zeros((1, 28, 5), (1, 28, 7), (1, 28))),
                "B must have shape (1, 56), got (1, 28)"),
+    "onnx_p": (lambda: convert.from_onnx_weights(*zeros((1, 28, 5), (1, 28, 7), (1, 56), (1, 14))),
+               "P must have shape (1, 21), got (1, 14)"),
+    "onnx_p_of_a_gru": (
+        lambda: convert.from_onnx_weights(*zeros((1, 21, 5), (1, 21, 7), (1, 42), (1, 21))),
+        "P must be None where R is not that of an LSTM, got shape (1, 21)"),
+    "peepholes": (lambda: convert.to_onnx_weights(lstm(weight_ch_l0=np.zeros(28))),
+                  "weight_ch_l0 must have shape (21,), got (28,)"),
+    "peepholes_of_a_gru": (
+        lambda: convert.to_onnx_weights(two_ways | {"weight_ch_l0": np.zeros(21)}),
+        "parameters has weight_ch_l0, which only an LSTM has"),
+    "peepholes_of_one_direction": (
+        lambda: convert.to_onnx_weights(
+            parameters_of("lstm", directions=2) | {"weight_ch_l0_reverse": np.zeros(21)}),
+        "parameters must have weight_ch_l0 and weight_ch_l0_reverse, got weight_ch_l0_reverse"),
+    "peepholes_in_keras": (lambda: convert.to_keras_weights(lstm(weight_ch_l0=np.zeros(21))),
+                           "parameters has weight_ch_l0, which other layouts cannot hold"),
     "keras_number": (lambda: convert.from_keras_weights(zeros((5, 28))),
                      "weights must be 2 or 3 arrays (kernel, recurrent_kernel, bias), or twice as "
                      "many of two directions or two layers, got 1"),
@@ -375,7 +404,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "keras_reset_after": (
         lambda: convert.from_keras_weights(zeros((5, 21), (7, 21), (2, 21)), reset_after=False),
         "weights[2] must have shape (21,) as reset_after is False, got (2, 21)"),
-    "missing": (lambda: convert.to_onnx(lstm(weight_ih_l0=None, bias_hh_l0=None)),
+    "missing": (lambda: convert.to_onnx_weights(lstm(weight_ih_l0=None, bias_hh_l0=None)),
                 "parameters must have weight_ih_l0, bias_hh_l0"),
     "missing_layer": (lambda: convert.to_keras_weights(lstm(), layer=1),
                       "parameters must have weight_ih_l1, weight_hh_l1"),
@@ -383,9 +412,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: convert.to_keras_weights(
             {k: v for k, v in two_ways.items() if k != "bias_hh_l0_reverse"}),
         "parameters must have bias_hh_l0_reverse"),
-    "projections": (lambda: convert.to_onnx(lstm(weight_hr_l0=np.zeros((3, 7)))),
+    "projections": (lambda: convert.to_onnx_weights(lstm(weight_hr_l0=np.zeros((3, 7)))),
                     "parameters has weight_hr_l0, which other layouts cannot hold"),
-    "weight_ih": (lambda: convert.to_onnx(lstm(weight_ih_l0=np.zeros((21, 5)))),
+    "weight_ih": (lambda: convert.to_onnx_weights(lstm(weight_ih_l0=np.zeros((21, 5)))),
                   "weight_ih_l0 must have shape (28, 5), got (21, 5)"),
     "weight_hh": (lambda: convert.to_keras_weights(lstm(weight_hh_l0=np.zeros((7, 28)))),
                   "weight_hh_l0 must have shape (G*H, H) with G 1, 3 or 4, got (7, 28)"),

@@ -488,10 +488,10 @@ ELSEWHERE: dict[str, Callable[[], Any]] = {
     "state of RNN": lambda: er.RNN(1, 1)(ONE[None], state=UNEQUAL),
     "weight_ih_l0 of update": lambda: er.RNN(1, 1).update({"weight_ih_l0": UNEQUAL}),
     "data of Packed": lambda: er.RNN(1, 1)(er.Packed(UNEQUAL, np.ones(1, int))),
-    "weight_ih_l0 of to_onnx": lambda: er.convert.to_onnx({"weight_ih_l0": UNEQUAL,
+    "weight_ih_l0 of to_onnx_weights": lambda: er.convert.to_onnx_weights({"weight_ih_l0": UNEQUAL,
                                                            "weight_hh_l0": ONE}),
     "weights[0] of from_keras_weights": lambda: er.convert.from_keras_weights([UNEQUAL, ONE]),
-    "W of from_onnx": lambda: er.convert.from_onnx(UNEQUAL, ONE[None]),
+    "W of from_onnx_weights": lambda: er.convert.from_onnx_weights(UNEQUAL, ONE[None]),
 }  # fmt: skip
 
 

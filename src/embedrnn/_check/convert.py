@@ -19,7 +19,30 @@ from embedrnn._check.options import flag, size
 # The cells that other libraries have too. The number of gates is all that a weight tells of its
 # cell.
 GATES = {len(CELLS[name].gates): CELLS[name].gates for name in ("rnn_tanh", "gru", "lstm")}
+# The name of the peepholes of an LSTM, of the gates i, f, o, which few libraries have.
+PEEPHOLES = "weight_ch"
 _LISTED = " or ".join(", ".join(map(str, GATES)).rsplit(", ", 1))  # 1, 3 or 4
+
+
+def parameters_and_peepholes(
+    parameters: Mapping[Any, npt.ArrayLike], layer: int
+) -> tuple[list[list[Array]], list[Array]]:
+    """Check the parameters of one layer of a stack, and return its directions and peepholes."""
+    require_mapping("parameters", parameters)
+    suffixes = ("", "_reverse")
+    names = [f"{PEEPHOLES}_l{layer_number(layer)}{suffix}" for suffix in suffixes]
+    rest = {name: array for name, array in parameters.items() if name not in names}
+    directions = parameters_of(rest, layer)
+    given = {name: _numbers(name, parameters[name]) for name in names if name in parameters}
+    rows, hidden = directions[0][1].shape
+    for name, array in given.items():
+        if rows != 4 * hidden:
+            raise ValueError(f"parameters has {name}, which only an LSTM has")
+        require_shape(name, array, (3 * hidden,))
+    wanted = names[: len(directions)] if given else []
+    if list(given) != wanted:
+        raise ValueError(f"parameters must have {' and '.join(wanted)}, got {', '.join(given)}")
+    return directions, list(given.values())
 
 
 def parameters_of(parameters: Mapping[Any, npt.ArrayLike], layer: int) -> list[list[Array]]:
@@ -47,8 +70,10 @@ def parameters_of(parameters: Mapping[Any, npt.ArrayLike], layer: int) -> list[l
     return directions
 
 
-def onnx_weights(W: npt.ArrayLike, R: npt.ArrayLike, B: npt.ArrayLike | None) -> list[list[Array]]:
-    """Check the weights of an ONNX node, and return its directions."""
+def onnx_weights(
+    W: npt.ArrayLike, R: npt.ArrayLike, B: npt.ArrayLike | None, P: npt.ArrayLike | None
+) -> tuple[list[list[Array]], Array]:
+    """Check the weights of an ONNX node, and return its directions, and the peepholes of each."""
     w, r = _numbers("W", W), _numbers("R", R)
     if w.ndim != 3 or w.shape[0] not in {1, 2}:
         raise ValueError(f"W must have shape (D, G*H, I) with D 1 or 2, got {w.shape}")
@@ -57,11 +82,22 @@ def onnx_weights(W: npt.ArrayLike, R: npt.ArrayLike, B: npt.ArrayLike | None) ->
     rows, hidden = _recurrent_shape("R", r, transposed=False)
     require_shape("R", r, (w.shape[0], rows, hidden))
     require_shape("W", w, (w.shape[0], rows, w.shape[2]))
+    peepholes = _onnx_peepholes(P, w.shape[0], rows, hidden)
     if B is None:
-        return [list(pair) for pair in zip(w, r, strict=True)]
+        return [list(pair) for pair in zip(w, r, strict=True)], peepholes
     b = _numbers("B", B)
     require_shape("B", b, (w.shape[0], 2 * rows))
-    return [list(four) for four in zip(w, r, b[:, :rows], b[:, rows:], strict=True)]
+    return [list(four) for four in zip(w, r, b[:, :rows], b[:, rows:], strict=True)], peepholes
+
+
+def _onnx_peepholes(P: npt.ArrayLike | None, directions: int, rows: int, hidden: int) -> Array:
+    if P is None:
+        return np.empty((0, 3 * hidden))
+    p = _numbers("P", P)
+    if rows != 4 * hidden:
+        raise ValueError(f"P must be None where R is not that of an LSTM, got shape {p.shape}")
+    require_shape("P", p, (directions, 3 * hidden))
+    return p
 
 
 def keras_weights(
