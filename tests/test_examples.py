@@ -2,6 +2,7 @@
 
 import io
 import sys
+import wave
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ import language_model
 import tagger
 import text
 import training
+import vad
 from embedrnn._demo.corpus import sentences
 from model import Model, cross_entropy, starting_with
 from text import Example, Shuffled, held_out, in_batches, joined
@@ -384,3 +386,120 @@ def test_without_weights_it_is_said_what_to_install(
         g2p.main(["word"])
     with pytest.raises(SystemExit, match=r"none\.npz: No such file"):
         g2p.main(["word", "--weights", str(tmp_path / "none.npz")])
+
+
+# --- speech ------------------------------------------------------------------------------------
+
+
+def test_convolutions_by_hand() -> None:
+    x = np.arange(24, dtype=np.float32).reshape(2, 6, 2)
+    weight = np.arange(18, dtype=np.float32).reshape(3, 2, 3) - 5
+    expected = [
+        [[np.sum(x[n, t : t + 3].T * weight[o]) for o in range(3)] for t in (0, 2)]
+        for n in range(2)
+    ]
+    np.testing.assert_array_equal(vad.convolved(x, weight, 2), expected)
+
+
+def test_windows_begin_in_the_sound() -> None:
+    for samples, windows in ((0, 0), (1, 1), (512, 1), (513, 2), (512 * 1025, 1025)):
+        sound = np.arange(1, samples + 1, dtype=np.float32)
+        found = list(vad.in_blocks(sound))
+        assert sum(map(len, found)) == windows
+        if windows:
+            joined_ = np.concatenate(found)
+            assert not joined_[0, :64].any()
+            np.testing.assert_array_equal(joined_[:, 64:].reshape(-1)[:samples], sound)
+            np.testing.assert_array_equal(joined_[1:, :64], joined_[:-1, -64:])
+
+
+def test_short_pauses_do_not_end_speech() -> None:
+    assert vad.spoken([]) == []
+    assert vad.spoken([0.4, 0.5, 0.4, 0.3, 0.4, 0.2]) == [(1, 5)]
+    assert vad.spoken([0.9] + [0.3] * 4 + [0.9]) == [(0, 1), (5, 6)]
+    assert vad.spoken([0.9] + [0.3] * 3 + [0.9]) == [(0, 5)]
+    assert vad.spoken([0.4, 0.49, 0.1]) == []
+
+
+def recording(path: Path, seconds: float = 3.0) -> np.ndarray:
+    """Write a tone that is broken as syllables are, in noise, on two channels; return the mean."""
+    rng, time = np.random.default_rng(0), np.arange(int(seconds * vad.RATE)) / vad.RATE
+    tones = sum(np.sin(2 * np.pi * 140 * k * time) / k for k in range(1, 20))
+    sound = 3000 * tones * (np.sin(2 * np.pi * 4 * time) > 0) * (abs(time - 1.5) < 0.7)
+    samples = (sound[:, None] + rng.normal(0, 20, (len(time), 2))).round().astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, vad.RATE, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    mean: np.ndarray = samples.mean(axis=1)
+    return mean
+
+
+def test_probabilities_of_speech_are_those_of_onnx_runtime(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        wheel = metadata.distribution("silero-vad")
+    except metadata.PackageNotFoundError:
+        pytest.skip("silero-vad is not installed")
+    ort: Any = pytest.importorskip("onnxruntime")
+    path = tmp_path / "recording.wav"
+    mean = recording(path)
+    sound = vad.read(path)
+    np.testing.assert_allclose(sound, mean / 2**15, rtol=1e-6)
+    probabilities = vad.detector()(sound)
+
+    windows = np.concatenate(list(vad.in_blocks(sound)))
+    zeros = np.zeros((1, 1, 128), np.float32)
+    of_sequence, of_one = (
+        ort.InferenceSession(str(wheel.locate_file(f"silero_vad/data/silero_vad_16k_{name}.onnx")))
+        for name in ("sequence", "op15")
+    )
+    expected = of_sequence.run(None, {"input": windows, "h": zeros, "c": zeros})[0]
+    np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-5)
+    state, found = np.zeros((2, 1, 128), np.float32), []
+    for window in windows:  # as the package itself runs it
+        p, state = of_one.run(None, {"input": window[None], "state": state, "sr": np.array(16000)})
+        found.append(p[0, 0])
+    np.testing.assert_allclose(probabilities, found, rtol=0, atol=1e-5)
+
+    vad.main([str(path)])
+    assert np.ptp(probabilities) > 0.3
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [(float(b), float(e)) for _, b, e in lines] == [
+        (round(b * 0.032, 2), round(e * 0.032, 2)) for b, e in vad.spoken(probabilities)
+    ]
+
+
+def test_a_recording_in_blocks_is_that_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        detect = vad.detector()
+    except SystemExit:
+        pytest.skip("silero-vad is not installed")
+    sound = np.random.default_rng(0).normal(0, 0.1, 20 * 512).astype(np.float32)
+    whole = detect(sound)
+    monkeypatch.setattr(vad, "BLOCK", 3)
+    np.testing.assert_allclose(detect(sound), whole, rtol=0, atol=1e-6)
+
+
+def test_without_a_model_or_a_recording_it_is_said_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "recording.wav"
+    with pytest.raises(SystemExit, match=r"none\.wav: .*No such file"):
+        vad.read(tmp_path / "none.wav")
+    path.write_bytes(b"RIFF")
+    with pytest.raises(SystemExit, match=r"recording\.wav: it ends too early"):
+        vad.read(path)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+    with pytest.raises(SystemExit, match="it must have 16 bits and 16000 Hz, got 16 and 8000"):
+        vad.read(path)
+    with pytest.raises(SystemExit, match=r"none\.onnx: No such file"):
+        vad.detector(tmp_path / "none.onnx")
+
+    def absent(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", absent)
+    with pytest.raises(SystemExit, match="pip install --no-deps silero-vad"):
+        vad.main([str(path)])
