@@ -3,10 +3,18 @@
 from cells.cell import Cell, Goal, Operation
 from cells.encoder import ENCODER_CELLS
 from cells.keras_models import KERAS_CELLS
+from cells.onnx import ONNX_CELLS
 from cells.recurrent import RECURRENT_CELLS
 from cells.rows import ROW_CELLS
 from cells.training import TRAINING_CELLS
 
 __all__ = ["CELLS", "Cell", "Goal", "Operation"]
 
-CELLS = [*ROW_CELLS, *RECURRENT_CELLS, *TRAINING_CELLS, *ENCODER_CELLS, *KERAS_CELLS]
+CELLS = [
+    *ROW_CELLS,
+    *RECURRENT_CELLS,
+    *TRAINING_CELLS,
+    *ENCODER_CELLS,
+    *KERAS_CELLS,
+    *ONNX_CELLS,
+]

@@ -27,6 +27,7 @@ _MODULES = {
     "numba_code": "numba",
     "pytorch": "torch",
     "onnx_runtime": "onnxruntime",
+    "onnx_evaluator": "onnx",
     "openvino": "openvino",
     "keras_code": "keras",
 }

@@ -15,10 +15,15 @@ _ATTRIBUTES: dict[str, dict[str, int]] = {"GRU": {"linear_before_reset": 1}}
 OPERATORS = list(_GATES)
 
 
-def recurrent_model(operator: str, batch: Padded) -> bytes:
-    """Build a graph of one node, from X (T, B, I) and sequence_lens to Y (T, 1, B, H)."""
+def recurrent_model(operator: str, batch: Padded, directions: int = 1) -> bytes:
+    """Build a graph of one node, from X (T, B, I) and sequence_lens to Y (T, directions, B, H).
+
+    Both directions have the same weights.
+    """
     x = helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, None, batch.width])
-    return _model(x, [_node(operator, batch)], _weights(operator, batch))
+    node = _node(operator, batch, "bidirectional" if directions == 2 else "forward")
+    weights = _weights(operator, batch)
+    return _model(x, [node], {name: array.repeat(directions, 0) for name, array in weights.items()})
 
 
 def encoder_model(batch: Sentences) -> bytes:
@@ -30,10 +35,12 @@ def encoder_model(batch: Sentences) -> bytes:
     return _model(ids, [rows, _node(operator, batch)], constants)
 
 
-def _node(operator: str, batch: Padded) -> Any:
+def _node(operator: str, batch: Padded, direction: str = "forward") -> Any:
     inputs = ["X", "W", "R", "B", "sequence_lens"]
-    attributes = _ATTRIBUTES.get(operator, {})
-    return helper.make_node(operator, inputs, ["Y"], hidden_size=batch.hidden, **attributes)
+    return helper.make_node(
+        operator, inputs, ["Y"], hidden_size=batch.hidden, direction=direction,
+        **_ATTRIBUTES.get(operator, {}),
+    )  # fmt: skip
 
 
 def _weights(operator: str, batch: Padded) -> dict[str, Array]:
