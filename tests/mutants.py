@@ -165,6 +165,14 @@ MUTANTS = [
         "test_state_dict.py",
     ),
     Mutant(
+        "peepholes from ONNX", "src/embedrnn/convert/onnx.py", "[[0, 2, 1]]", "[[0, 1, 2]]",
+        "test_convert.py",
+    ),
+    Mutant(
+        "reverse node of ONNX", "src/embedrnn/_check/onnx.py",
+        'if direction != "forward":', 'if direction == "bidirectional":', "test_convert.py",
+    ),
+    Mutant(
         "int8 row at the end of float32", "src/embedrnn/quantized.py",
         "np.isinf(fused) | np.isinf(alone)", "np.isinf(fused)", "test_quantized.py",
     ),

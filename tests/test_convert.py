@@ -288,6 +288,69 @@ def test_the_sum_of_two_biases_means_the_same(cell: str) -> None:
     )
 
 
+# --- a file of ONNX ----------------------------------------------------------------------------
+
+
+def field(number: int, value: int | str | bytes) -> bytes:
+    """Write a field of a protocol buffer: a number, or what its length is told of."""
+
+    def varint(n: int) -> bytes:
+        return bytes([n]) if n < 128 else bytes([n % 128 + 128]) + varint(n // 128)
+
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    data = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def onnx_file(op: str, arrays: dict[str, np.ndarray], **attributes: int | str) -> bytes:
+    """Write a model of one node, as onnx.proto numbers its fields."""
+    given_ = b"".join(field(1, name) for name in ("X", *arrays)) + field(2, "Y") + field(4, op)
+    for name, value in attributes.items():
+        kind, number = (2, 3) if isinstance(value, int) else (3, 4)
+        given_ += field(5, field(1, name) + field(20, kind) + field(number, value))
+    tensors = b"".join(
+        field(5, b"".join(field(1, n) for n in a.shape) + field(2, 1) + field(8, name)
+              + field(9, a.astype("<f4").tobytes()))
+        for name, a in arrays.items()
+    )  # fmt: skip
+    return field(7, field(1, given_) + tensors)
+
+
+@each_cell
+@both_ways
+def test_a_layer_out_of_a_file(tmp_path: Any, cell: str, directions: int) -> None:
+    parameters = parameters_of(cell, directions=directions)
+    W, R, B, _ = convert.to_onnx_weights(parameters)
+    assert B is not None
+    attributes = {"direction": "bidirectional"} if directions == 2 else {}
+    data = onnx_file(cell.upper(), {"W": W, "R": R, "B": B}, hidden_size=7, **attributes)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(data)
+    for source in (path, str(path), data):
+        layer = convert.from_onnx(source)
+        assert type(layer) is getattr(er, cell.upper())
+        assert_same(layer.state_dict(), parameters)
+    assert convert.load_onnx(path)[0].attributes == {"hidden_size": 7} | attributes
+    assert list(convert.load_onnx_initializers(path)) == ["W", "R", "B"]
+    for end in range(len(data)):
+        with pytest.raises(ValueError, match="source cannot be read: "):
+            convert.load_onnx(data[:end])
+
+
+def test_a_reverse_layer_out_of_a_file() -> None:
+    W, R, *_ = convert.to_onnx_weights(parameters_of("gru"))
+    data = onnx_file("GRU", {"W": W, "R": R}, direction="reverse", linear_before_reset=1)
+    assert repr(convert.from_onnx(data)) == "GRU(5, 7, bias=False, reverse=True)"
+
+
+def test_what_no_layer_does_is_refused_by_name() -> None:
+    W, R, *_ = convert.to_onnx_weights(parameters_of("lstm"))
+    data = onnx_file("LSTM", {"W": W, "R": R}, input_forget=1)
+    with pytest.raises(ValueError, match="LSTM 'Y' has input_forget = 1, which no layer here does"):
+        convert.from_onnx(data)
+
+
 # --- the runtimes ------------------------------------------------------------------------------
 
 

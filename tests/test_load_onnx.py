@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +17,6 @@ from embedrnn import convert
 from onnx_models import FLOAT, GATES, INT32, Arrays, helper, model, node, recurrent, run, weights
 
 onnx: Any = pytest.importorskip("onnx")
-ml_dtypes: Any = pytest.importorskip("ml_dtypes")
 
 TOLERANCE = 5e-6  # as in test_onnx_runtime.py
 
@@ -429,11 +429,15 @@ def test_a_function_without_an_argument_and_with_a_default() -> None:
                                               type=onnx.AttributeProto.FLOAT))  # fmt: skip
     body = function("F", [cell], ["x", "w", "r", "b"], ["most"])
     body.attribute_proto.append(helper.make_attribute("size", 7))
+    # Where no axes are given, all are meant that are of length 1.
+    body.node.insert(0, helper.make_node("Squeeze", ["w", "axes"], ["flat"]))
+    body.node[1].input[1] = "flat"
+    body.input.append("axes")
     call = helper.make_node("F", ["X", "W", "R"], ["Y"], "call", domain="here")
     (entry,) = convert.load_onnx(model([call], arrays, functions=[body]))
     assert entry.attributes == {"hidden_size": 7}
-    assert entry.inputs["B"] is None  # it is not known that nothing is given
-    assert_weights(entry, {name: arrays[name] for name in "WR"})
+    assert "B" not in entry.inputs
+    assert_weights(entry, {"W": arrays["W"][0], "R": arrays["R"]})
 
 
 def constant(name: str, value: Any, **attributes: Any) -> Any:

@@ -49,6 +49,10 @@ class Constants:
             wanted += missing
         return self._known[_place(graph, name)]
 
+    def is_given(self, graph: Graph, name: str) -> bool:
+        """Whether an input of a node is not left out, by it or by the caller of its function."""
+        return bool(_place(graph, name)[1])
+
     def _needed(self, place: _Place) -> list[_Place]:
         """Return what has to be known before this is."""
         graph, name = place
@@ -57,7 +61,7 @@ class Constants:
         node, _ = graph.makers[name]
         if node.op not in _FOLDED or node.domain or self._model.function_of(node):
             return []
-        return [_place(graph, each) for each in node.inputs if each]
+        return [each for each in _places(graph, node) if each[1]]
 
     def _learn(self, place: _Place) -> None:
         graph, name = place
@@ -76,8 +80,9 @@ class Constants:
         """Return what a node makes of constants."""
         if node.op not in _FOLDED or node.domain or self._model.function_of(node):
             return None
-        values = [self._known[_place(graph, name)] if name else None for name in node.inputs]
-        if any(v is None and name for v, name in zip(values, node.inputs, strict=True)):
+        places = _places(graph, node)
+        values = [self._known[place] if place[1] else None for place in places]
+        if any(value is None and name for value, (_, name) in zip(values, places, strict=True)):
             return None
         attributes = self._model.attributes(graph, node)
         try:
@@ -97,8 +102,15 @@ def _run(node: Node, attributes: _Attributes, values: Sequence[Array | None]) ->
     return _FOLDED[node.op](attributes, len(node.outputs), *values)
 
 
+def _places(graph: Graph, node: Node) -> list[_Place]:
+    return [_place(graph, name) for name in node.inputs]
+
+
 def _place(graph: Graph, name: str) -> _Place:
-    """Return where a name gets its meaning: in the graph, around it, or where it is called."""
+    """Return where a name gets its meaning: in the graph, around it, or where it is called.
+
+    The name is "" of what is left out.
+    """
     while True:
         if name in graph.tensors or name in graph.makers or name in graph.inputs:
             return graph, name

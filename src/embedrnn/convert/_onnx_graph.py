@@ -1,6 +1,7 @@
 """The nodes of an ONNX file: of its graph, those nested in it, and the functions that it calls."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from embedrnn.convert._onnx_tensors import Array, Files, name_of, read
@@ -56,14 +57,14 @@ class Graph:
         self.bound, self.given = bound or {}, given or {}
         self.nodes = [_node(m) for m in message.messages(fields[0], "a node")]
         tensors = message.messages(fields[1], "a tensor") if len(fields) > 1 else []
-        self.tensors = {name_of(tensor): tensor for tensor in tensors}
+        self.tensors = {name: tensor for tensor in tensors if (name := name_of(tensor))}
         for name, tensor in self.tensors.items():
-            tensor.what = name or tensor.what
+            tensor.what = name
         self.makers = {
             name: (node, k) for node in self.nodes for k, name in enumerate(node.outputs) if name
         }
         inputs = message.messages(_GRAPH_INPUTS, "an input") if len(fields) > 1 else []
-        self.inputs = {value.text(_VALUE_NAME) for value in inputs}
+        self.inputs = {value.text(_VALUE_NAME) for value in inputs} - {""}
 
 
 class Model:
@@ -143,8 +144,8 @@ def shown(node: Node) -> str:
 
 def _called(function: Message, caller: Graph, node: Node, path: str) -> Graph:
     """Return the body of a function, for a node that calls it."""
-    names = function.texts(_FUNCTION_INPUTS)
-    bound = dict(zip(names, ((caller, name) for name in node.inputs), strict=False))
+    pairs = zip_longest(function.texts(_FUNCTION_INPUTS), node.inputs, fillvalue="")
+    bound = {name: (caller, actual) for name, actual in pairs if name}
     defaults = {
         attribute.text(_ATTRIBUTE_NAME): attribute
         for attribute in function.messages(_DEFAULTS, "an attribute")

@@ -181,8 +181,11 @@ def _opened(source: Any) -> tuple[Files, str]:
 
 def _entry(model: Model, constants: Constants, graph: Graph, node: Node) -> OnnxNode | None:
     """Return what is told of a node; None of a Gather that takes no rows of a table."""
-    given = [(n, name) for n, name in zip(_INPUTS[node.op], node.inputs, strict=False) if name]
-    inputs = {known: constants.value(graph, name) for known, name in given}
+    inputs = {
+        known: constants.value(graph, name)
+        for known, name in zip(_INPUTS[node.op], node.inputs, strict=False)
+        if constants.is_given(graph, name)
+    }
     if node.op == "Gather" and not _is_table(inputs):
         return None
     attributes = model.attributes(graph, node)
