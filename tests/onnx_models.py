@@ -63,6 +63,14 @@ def recurrent(op: str, constants: Arrays | None = None, **attributes: Any) -> An
     return model([node(op, ["X", *arrays], **attributes)], arrays)
 
 
+def branch(name: str, arrays: Arrays) -> Any:
+    """Return a graph of a GRU of this name, to be nested in a node; it has these of its weights."""
+    inner = node("GRU", ["X", "W", "R", "B"], name=name)
+    values = [onnx.numpy_helper.from_array(array, given) for given, array in arrays.items()]
+    outputs = [helper.make_tensor_value_info(inner.output[0], FLOAT, None)]
+    return helper.make_graph([inner], name, [], outputs, values)
+
+
 def run(the_model: Any, **feed: np.ndarray) -> list[np.ndarray]:
     """Run a model by ONNX Runtime."""
     ort = pytest.importorskip("onnxruntime")

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 import embedrnn as er
 from embedrnn import convert
-from onnx_models import FLOAT, GATES, INT32, Arrays, helper, model, node, recurrent, run, weights
+from onnx_models import (
+    FLOAT, GATES, INT32, Arrays, branch, helper, model, node, recurrent, run, weights,
+)  # fmt: skip
 
 onnx: Any = pytest.importorskip("onnx")
 
@@ -336,14 +338,6 @@ def test_a_name_that_two_nodes_have() -> None:
     gru = node("GRU", ["X", "W", "R"])
     with pytest.raises(ValueError, match="got 'cell', that of 2: give one of those that load_onnx"):
         convert.from_onnx(model([gru, gru], weights("GRU")), "cell")
-
-
-def branch(name: str, arrays: Arrays) -> Any:
-    given = [name for name in "WRB" if name in arrays]
-    inner = node("GRU", ["X", "W", "R", "B"], name=name)
-    values = [onnx.numpy_helper.from_array(arrays[name], name) for name in given]
-    outputs = [helper.make_tensor_value_info(name, FLOAT, None) for name in inner.output[:1]]
-    return helper.make_graph([inner], name, [], outputs, values)
 
 
 def test_nodes_in_the_branches_of_another() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnx_models import FLOAT, GATES, INT32, helper, model, node, recurrent, run, weights
+from onnx_models import FLOAT, GATES, INT32, branch, helper, model, node, recurrent, run, weights
 
 onnx: Any = pytest.importorskip("onnx")
 reference: Any = pytest.importorskip("onnx.reference")
@@ -277,6 +277,18 @@ def test_attributes_that_change_are_seen() -> None:
     for after in (0, 1, 0):
         found = cell._run(x, *arrays.values(), **attributes | {"linear_before_reset": after})
         assert_close([*found], [run(recurrent("GRU", linear_before_reset=after), X=x)[0]])
+
+
+def test_nodes_in_the_branches_of_another() -> None:
+    one, other = weights("GRU"), weights("GRU", seed=1)
+    both = helper.make_node("If", ["which"], ["Y"], then_branch=branch("one", one),
+                            else_branch=branch("other", {"R": other["R"]}))  # fmt: skip
+    outside = {name: other[name] for name in "WB"}
+    the_model = model([both], outside, {"X": FLOAT, "which": onnx.TensorProto.BOOL})
+    run_ours = evaluator(the_model)
+    for which in (True, False, True):
+        feed = {"X": np.ones((6, 3, 5), "f4"), "which": np.array(which)}
+        assert_close(run_ours.run(None, feed), run(the_model, **feed))
 
 
 # --- rows --------------------------------------------------------------------------------------
