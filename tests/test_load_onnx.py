@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 import embedrnn as er
 from embedrnn import convert
 from onnx_models import (
-    FLOAT, GATES, INT32, Arrays, branch, helper, model, node, recurrent, run, weights,
+    FLOAT,
+    GATES,
+    INT32,
+    Arrays,
+    branch,
+    helper,
+    model,
+    node,
+    recurrent,
+    run,
+    weights,
 )  # fmt: skip
 
 onnx: Any = pytest.importorskip("onnx")
@@ -556,6 +566,32 @@ def test_weights_of_a_dtype_that_numpy_lacks_are_not_known() -> None:
     (entry,) = convert.load_onnx(the_model)
     assert entry.inputs["W"] is None
     assert "W" not in convert.load_onnx_initializers(the_model)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("cell", ["LSTM", "GRU", "RNN"])
+def test_models_as_pytorch_exports_them(cell: str, tmp_path: Path) -> None:
+    torch: Any = pytest.importorskip("torch")
+
+    class Tagger(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.Embedding(20, 5)
+            self.cell = getattr(torch.nn, cell)(5, 7, num_layers=2, bidirectional=True)
+
+        def forward(self, ids: Any) -> Any:
+            return self.cell(self.embedding(ids))[0]
+
+    module, ids = Tagger().eval(), torch.randint(0, 20, (6, 3))
+    path = tmp_path / "tagger.onnx"
+    torch.onnx.export(module, (ids,), str(path), dynamo=False)
+    embedding, *layers = (convert.from_onnx(entry) for entry in convert.load_onnx(path))
+    assert [layer.input_size for layer in layers] == [5, 14]
+    x = embedding(ids.numpy().T)
+    for layer in layers:
+        x, _ = layer(x)
+    expected = module(ids).detach().numpy().swapaxes(0, 1)
+    np.testing.assert_allclose(x, expected, rtol=0, atol=TOLERANCE)
 
 
 # --- tensors -----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from typing import Any
 
 from embedrnn._check import onnx as _check
+from embedrnn.convert.gates import Array
 from embedrnn.convert.onnx import from_onnx_weights
 from embedrnn.convert.onnx_file import OnnxNode, load_onnx
 from embedrnn.layers import GRU, LSTM, RNN, Embedding
@@ -69,6 +70,13 @@ def from_onnx(source: Any, name: str | None = None, *, reset_after: bool | None 
         return Embedding.from_pretrained(_check.table_of(node, reset_after))
     options = _check.recurrent_options(node, reset_after, begins=begins)
     weights = _check.recurrent_weights(node, options["dtype"])
-    layer = _LAYERS[node.op](**options)
-    layer.load_state_dict(from_onnx_weights(*weights))
-    return layer
+    return _layer(_LAYERS[node.op], options, from_onnx_weights(*weights))
+
+
+def _layer(kind: Any, options: dict[str, Any], parameters: dict[str, Array]) -> Any:
+    """Return a layer that takes these parameters, for which none are drawn and none copied."""
+    smallest = kind(**options | {"input_size": 1, "hidden_size": 1})
+    return kind._made(
+        {name: options.get(name, value) for name, value in smallest._given_options().items()},
+        parameters,
+    )
