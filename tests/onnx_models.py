@@ -1,5 +1,8 @@
 """ONNX models to read and run: graphs of one recurrent node, and what may stand around it."""
 
+import warnings
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -79,3 +82,18 @@ def run(the_model: Any, **feed: np.ndarray) -> list[np.ndarray]:
     )
     outputs: list[np.ndarray] = session.run(None, feed)
     return outputs
+
+
+@cache
+def node_cases() -> list[Any]:
+    """Return the tests of nodes that the onnx package has."""
+    module = pytest.importorskip("onnx.backend.test.case.node")
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return list(module.collect_testcases(None))
+
+
+def tensors(values: Any) -> Iterator[np.ndarray]:
+    """Yield the tensors of such a test as arrays."""
+    for value in values:
+        yield onnx.numpy_helper.to_array(value) if hasattr(value, "dims") else np.asarray(value)

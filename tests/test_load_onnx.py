@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import embedrnn as er
 from embedrnn import convert
+from embedrnn.convert._onnx_folding import _FOLDED
 from onnx_models import (
     FLOAT,
     GATES,
@@ -23,8 +24,10 @@ from onnx_models import (
     helper,
     model,
     node,
+    node_cases,
     recurrent,
     run,
+    tensors,
     weights,
 )  # fmt: skip
 
@@ -517,6 +520,36 @@ def test_weights_behind_other_nodes(name: str) -> None:
     else:
         np.testing.assert_array_equal(found, W)
     assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("op", _FOLDED)
+def test_nodes_are_folded_as_the_tests_of_onnx_have_them(op: str) -> None:
+    cases = [case for case in node_cases() if [n.op_type for n in case.model.graph.node] == [op]]
+    folds = 0
+    for case in cases:
+        inputs, outputs = case.data_sets[0]
+        if any(isinstance(value, list) for value in inputs):  # a sequence of tensors
+            continue
+        the_model = onnx.ModelProto.FromString(case.model.SerializeToString())
+        graph = the_model.graph
+        for given_, array in zip(graph.input, inputs, strict=True):
+            constant_ = onnx.TensorProto()
+            constant_.CopyFrom(
+                array if hasattr(array, "dims") else onnx.numpy_helper.from_array(array)
+            )
+            constant_.name = given_.name
+            graph.initializer.append(constant_)
+        graph.node.extend(
+            helper.make_node("GRU", ["X", output.name], [f"gru{k}"])
+            for k, output in enumerate(graph.output)
+        )
+        found = [e.inputs["W"] for e in convert.load_onnx(the_model) if e.op == "GRU"]
+        for got, wanted in zip(found, tensors(outputs), strict=True):
+            if got is not None:  # of a dtype that NumPy has
+                assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape), case.name
+                np.testing.assert_array_equal(got, wanted, err_msg=case.name)
+                folds += 1
+    assert folds
 
 
 @pytest.mark.parametrize("sizes", ["equal", "input", "attribute"])

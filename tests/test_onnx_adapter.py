@@ -1,14 +1,25 @@
 """Our operators in the reference evaluator of onnx: the package's own tests, and all attributes."""
 
 import warnings
-from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
-from onnx_models import FLOAT, GATES, INT32, branch, helper, model, node, recurrent, run, weights
+from onnx_models import (
+    FLOAT,
+    GATES,
+    INT32,
+    branch,
+    helper,
+    model,
+    node,
+    node_cases,
+    recurrent,
+    run,
+    tensors,
+    weights,
+)
 
 onnx: Any = pytest.importorskip("onnx")
 reference: Any = pytest.importorskip("onnx.reference")
@@ -42,35 +53,23 @@ def assert_close(actual: list[np.ndarray], expected: list[np.ndarray]) -> None:
 # --- the tests of the onnx package -------------------------------------------------------------
 
 
-@cache
-def node_tests() -> dict[str, Any]:
-    """Return the tests of nodes that have one of our operators in them, by name."""
-    module = pytest.importorskip("onnx.backend.test.case.node")
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        cases = module.collect_testcases(None)
-    return {
-        case.name: case
-        for case in cases
-        if OPERATORS & {each.op_type for each in case.model.graph.node}
-    }
+NODE_TESTS = {
+    case.name: case
+    for case in node_cases()
+    if OPERATORS & {each.op_type for each in case.model.graph.node}
+}
 
 
 def test_the_tests_of_nodes_are_there() -> None:
-    found = [each.op_type for case in node_tests().values() for each in case.model.graph.node
+    found = [each.op_type for case in NODE_TESTS.values() for each in case.model.graph.node
              if len(case.model.graph.node) == 1]  # fmt: skip
     counts = {op: found.count(op) for op in OPERATORS}
     assert min(counts.values()) >= 4, counts
 
 
-def tensors(values: Any) -> Iterator[np.ndarray]:
-    for value in values:
-        yield onnx.numpy_helper.to_array(value) if hasattr(value, "dims") else np.asarray(value)
-
-
-@pytest.mark.parametrize("name", node_tests())
+@pytest.mark.parametrize("name", NODE_TESTS)
 def test_nodes(name: str) -> None:
-    case = node_tests()[name]
+    case = NODE_TESTS[name]
     run_ours = evaluator(case.model)
     for inputs, outputs in case.data_sets:
         names = [value.name for value in case.model.graph.input]
