@@ -20,7 +20,7 @@ from embedrnn._check.options import flag, size
 # cell.
 GATES = {len(CELLS[name].gates): CELLS[name].gates for name in ("rnn_tanh", "gru", "lstm")}
 # The name of the peepholes of an LSTM, of the gates i, f, o, which few libraries have.
-PEEPHOLES = "weight_ch"
+PEEPHOLES = CELLS["lstm_peephole"].parameters[-1]
 _LISTED = " or ".join(", ".join(map(str, GATES)).rsplit(", ", 1))  # 1, 3 or 4
 
 
