@@ -772,7 +772,10 @@ def broken_models() -> dict[str, tuple[Any, str]]:
         "attribute": (model(attribute, {"w": W}), "join (Concat) does not fit its inputs: 'axis'"),
         "huge": (model(huge, {"s": np.array([2**40])}), "W makes more of its constants than such"),
         "recursion": (model(calls, {}, functions=[again]), "its graphs are nested more than 40"),
-        "many calls": (model(start, {}, functions=twice), "it has more than 200,000 nodes"),
+        "many calls": (
+            model(start, {}, functions=twice),
+            "it calls functions of more than 100,000",
+        ),
     }
 
 

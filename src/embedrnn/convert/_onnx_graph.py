@@ -19,9 +19,9 @@ _GRAPH, _GRAPHS = 6, 11
 # What an attribute's type says, as the number of the field that holds its value.
 _FIELDS = {1: 2, 2: 3, 3: 4, 4: 5, 5: _GRAPH, 6: 7, 7: 8, 8: 9, 9: 10, 10: _GRAPHS}
 
-# A file that is not broken has a few levels, and each node once for each call of its function.
+# A file that is not broken has a few levels, and functions that are not called for ever.
 _DEEPEST = 40
-_MOST_NODES = 200_000
+_MOST_CALLED = 100_000
 
 
 class Node(NamedTuple):
@@ -36,6 +36,14 @@ class Node(NamedTuple):
     attributes: dict[str, Message]
 
 
+class Function(NamedTuple):
+    """A function: the names of its inputs, its nodes, and attributes that a call may leave out."""
+
+    inputs: list[str]
+    nodes: list[Node]
+    defaults: dict[str, Message]
+
+
 class Graph:
     """A graph: what its names stand for, and what encloses it.
 
@@ -45,26 +53,20 @@ class Graph:
 
     def __init__(
         self,
-        message: Message,
-        parent: "Graph | None",
-        path: str = "",
+        nodes: list[Node],
+        path: str,
         *,
-        fields: tuple[int, ...] = (_GRAPH_NODES, _GRAPH_TENSORS),
+        parent: "Graph | None" = None,
         bound: Mapping[str, tuple["Graph", str]] | None = None,
         given: Mapping[str, Message] | None = None,
     ) -> None:
-        self.parent, self.path = parent, path
+        self.nodes, self.path, self.parent = nodes, path, parent
         self.bound, self.given = bound or {}, given or {}
-        self.nodes = [_node(m) for m in message.messages(fields[0], "a node")]
-        tensors = message.messages(fields[1], "a tensor") if len(fields) > 1 else []
-        self.tensors = {name: tensor for tensor in tensors if (name := name_of(tensor))}
-        for name, tensor in self.tensors.items():
-            tensor.what = name
+        self.tensors: dict[str, Message] = {}
+        self.inputs: set[str] = set()
         self.makers = {
-            name: (node, k) for node in self.nodes for k, name in enumerate(node.outputs) if name
+            name: (node, k) for node in nodes for k, name in enumerate(node.outputs) if name
         }
-        inputs = message.messages(_GRAPH_INPUTS, "an input") if len(fields) > 1 else []
-        self.inputs = {value.text(_VALUE_NAME) for value in inputs} - {""}
 
 
 class Model:
@@ -76,41 +78,30 @@ class Model:
         if graph is None:
             raise Malformed("there is no graph in it")
         self.files = files
-        self.graph = Graph(graph, None)
+        self.graph = _graph(graph, None)
         functions = whole.messages(_MODEL_FUNCTIONS, "a function")
-        self._functions = {
-            (
-                _domain(each.text(_FUNCTION_DOMAIN)),
-                each.text(_FUNCTION_NAME),
-                each.text(_FUNCTION_OVERLOAD),
-            ): each
-            for each in functions
-        }
+        self._functions = {_name(each): _function(each) for each in functions}
 
     def nodes(self) -> Iterator[tuple[Graph, Node]]:
         """Yield every node that computes something itself, and the graph that it is in."""
-        visited = 0
-        levels = [iter(self._below(self.graph))]
+        called = 0
+        levels = [_pairs([self.graph])]
         while levels:
-            graph, node = next(levels[-1], (None, None))
-            if graph is None or node is None:
+            pair = next(levels[-1], None)
+            if pair is None:
                 levels.pop()
                 continue
-            visited += 1
-            if visited > _MOST_NODES:
-                raise Malformed(f"it has more than {_MOST_NODES:,} nodes, those of calls counted")
-            inner = self._inner(graph, node)
+            called += pair[0].path != ""  # it is within a function
+            if called > _MOST_CALLED:
+                raise Malformed(f"it calls functions of more than {_MOST_CALLED:,} nodes")
+            inner = self._inner(*pair)
+            if self.function_of(pair[1]) is None:
+                yield pair
             if inner and len(levels) == _DEEPEST:
                 raise Malformed(f"its graphs are nested more than {_DEEPEST} deep")
-            levels.append(pair for each in inner for pair in self._below(each))
-            if not self.function_of(node):
-                yield graph, node
+            levels.append(_pairs(inner))
 
-    @staticmethod
-    def _below(graph: Graph) -> Iterator[tuple[Graph, Node]]:
-        return ((graph, node) for node in graph.nodes)
-
-    def function_of(self, node: Node) -> Message | None:
+    def function_of(self, node: Node) -> Function | None:
         """Return the function that a node calls, if it calls one."""
         return self._functions.get((node.domain, node.op, node.overload))
 
@@ -120,7 +111,7 @@ class Model:
         if function is not None:
             return [_called(function, graph, node, f"{graph.path}{shown(node)}/")]
         return [
-            Graph(message, graph, graph.path, given=graph.given)
+            _graph(message, graph)
             for attribute in node.attributes.values()
             for number in (_GRAPH, _GRAPHS)
             for message in attribute.messages(number, "a graph")
@@ -142,17 +133,46 @@ def shown(node: Node) -> str:
     return node.name or next(filter(None, node.outputs), "") or node.op
 
 
-def _called(function: Message, caller: Graph, node: Node, path: str) -> Graph:
+def _pairs(graphs: list[Graph]) -> Iterator[tuple[Graph, Node]]:
+    return ((graph, node) for graph in graphs for node in graph.nodes)
+
+
+def _graph(message: Message, parent: Graph | None) -> Graph:
+    """Return a graph, or one that is nested in another."""
+    nodes = [_node(each) for each in message.messages(_GRAPH_NODES, "a node")]
+    path, given = (parent.path, parent.given) if parent else ("", {})
+    graph = Graph(nodes, path, parent=parent, given=given)
+    for tensor in message.messages(_GRAPH_TENSORS, "a tensor"):
+        if name := name_of(tensor):
+            graph.tensors[name], tensor.what = tensor, name
+    inputs = message.messages(_GRAPH_INPUTS, "an input")
+    graph.inputs.update(filter(None, (value.text(_VALUE_NAME) for value in inputs)))
+    return graph
+
+
+def _function(message: Message) -> Function:
+    nodes = [_node(each) for each in message.messages(_FUNCTION_NODES, "a node")]
+    defaults = message.messages(_DEFAULTS, "an attribute")
+    return Function(
+        message.texts(_FUNCTION_INPUTS),
+        nodes,
+        {attribute.text(_ATTRIBUTE_NAME): attribute for attribute in defaults},
+    )
+
+
+def _name(function: Message) -> tuple[str, str, str]:
+    """Return what nodes call a function by."""
+    domain, name = function.text(_FUNCTION_DOMAIN), function.text(_FUNCTION_NAME)
+    return _domain(domain), name, function.text(_FUNCTION_OVERLOAD)
+
+
+def _called(function: Function, caller: Graph, node: Node, path: str) -> Graph:
     """Return the body of a function, for a node that calls it."""
-    pairs = zip_longest(function.texts(_FUNCTION_INPUTS), node.inputs, fillvalue="")
+    pairs = zip_longest(function.inputs, node.inputs, fillvalue="")
     bound = {name: (caller, actual) for name, actual in pairs if name}
-    defaults = {
-        attribute.text(_ATTRIBUTE_NAME): attribute
-        for attribute in function.messages(_DEFAULTS, "an attribute")
-    }
     given = {name: _resolved(caller, message) for name, message in node.attributes.items()}
-    both = defaults | {name: message for name, message in given.items() if message is not None}
-    return Graph(function, None, path, fields=(_FUNCTION_NODES,), bound=bound, given=both)
+    both = function.defaults | {name: m for name, m in given.items() if m is not None}
+    return Graph(function.nodes, path, bound=bound, given=both)
 
 
 def _node(message: Message) -> Node:
