@@ -100,7 +100,7 @@ class _Recurrent:
         return made.layer
 
 
-class RNN(_Recurrent, op_rnn.RNN_14):  # type: ignore[misc]
+class RNN(_Recurrent, op_rnn.RNN_14):
     """The operator RNN."""
 
     def __init__(self, onnx_node: Any, run_params: Any) -> None:
@@ -111,15 +111,15 @@ class RNN(_Recurrent, op_rnn.RNN_14):  # type: ignore[misc]
                 raise
 
 
-class GRU(_Recurrent, op_gru.GRU):  # type: ignore[misc]
+class GRU(_Recurrent, op_gru.GRU):
     """The operator GRU."""
 
 
-class LSTM(_Recurrent, op_lstm.LSTM):  # type: ignore[misc]
+class LSTM(_Recurrent, op_lstm.LSTM):
     """The operator LSTM."""
 
 
-class Gather(op_gather.Gather):  # type: ignore[misc]
+class Gather(op_gather.Gather):
     """The operator Gather, along any axis."""
 
     def _run(self, x: Array, indices: Array, axis: int | None = None) -> tuple[Array, ...]:
