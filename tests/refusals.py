@@ -353,6 +353,7 @@ PARTS = {
     "offsets": "offset",
     "parameters": "(weight|bias)_|^w ",
     "self": "index|step|int8 rows",
+    "source": "No such file",
     "state": "[hc]_0",
     "state_dict": "weight|No such file",
     "variables": "kernel|bias",

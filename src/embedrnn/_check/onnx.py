@@ -5,8 +5,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from embedrnn._check.array_like import Array
-from embedrnn._check.options import flag, shown
+from embedrnn._check.array_like import Array, as_array
+from embedrnn._check.options import flag, instance, shown
 
 _GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 # What the gates and the candidate go through, in one direction.
@@ -129,25 +129,24 @@ def table_of(node: Any, reset_after: Any) -> Array:
 
 def initial_state(node: Any) -> Any:
     """Return the state that a node begins from where it is constant, and not all zeros."""
-    given = {name: node.inputs.get(name) for name in ("initial_h", "initial_c")}
-    if not any(array is not None and array.any() for array in given.values()):
+    names = ("initial_h", "initial_c")
+    known = {name: as_array(name, a) for name in names if (a := node.inputs.get(name)) is not None}
+    if not any(array.any() for array in known.values()):
         return None
-    w = _constant(node, "W")
-    dtype, swapped = _dtype(node, "W", w), bool(node.attributes.get("layout", 0))
-    known = {
-        name: array.swapaxes(0, 1).astype(dtype) if swapped else array.astype(dtype)
-        for name, array in given.items()
-        if array is not None
-    }
+    dtype, swapped = _dtype(node, "W", _constant(node, "W")), node.attributes.get("layout", 0) == 1
+    for name, array in known.items():
+        known[name] = (array.swapaxes(0, 1) if swapped else array).astype(dtype)
     if node.op != "LSTM":
         return known["initial_h"]
     (some, *_) = known.values()
-    h, c = (known.get(name, np.zeros_like(some)) for name in given)
+    h, c = (known.get(name, np.zeros_like(some)) for name in names)
     return h, c
 
 
 def chosen(nodes: Sequence[Any], name: Any) -> Any:
     """Return the node of a name, or the only one there is."""
+    if name is not None:
+        instance("name", name, "a str or None", str)
     found = [node for node in nodes if name is None or node.name == name]
     if len(found) == 1:
         return found[0]
@@ -169,7 +168,7 @@ def _require_known(node: Any) -> None:
 
 def _require_zeros(node: Any) -> None:
     for name in ("initial_h", "initial_c", "sequence_lens"):
-        array = node.inputs.get(name)
+        array = node.inputs.get(name)  # of a file
         if array is not None and (array.any() or name == "sequence_lens"):
             _refuse(
                 node, f"has constant {name}, which a layer is called with: give what load_onnx "
@@ -182,8 +181,7 @@ def _constant(node: Any, name: str) -> Array:
     if array is None:
         why = "computes" if name in node.inputs else "has no"
         _refuse(node, f"{why} {name}, which must be constant in the file")
-    found: Array = array
-    return found
+    return as_array(name, array)
 
 
 def _dtype(node: Any, name: str, array: Array) -> np.dtype[Any]:
