@@ -1440,7 +1440,8 @@ def conversion_rows() -> list[Row]:
         (keras, {"weights": [zeros(2, 12), zeros(4, 12), zeros(12)]}, ValueError,
          "weights[2] must have shape (2, 12) as reset_after is True, got (12,)"),
         *((call, {"parameters": parameters}, ValueError, words)
-          for call in ("convert.to_onnx_weights", "convert.to_keras_weights") for parameters, words in (
+          for call in ("convert.to_onnx_weights", "convert.to_keras_weights")
+          for parameters, words in (
             ({}, "parameters must have weight_ih_l0, weight_hh_l0"),
             (rest, "parameters must have weight_hh_l0"),
             (lstm | {"weight_hr_l0": zeros(3, 4)},
@@ -1532,8 +1533,8 @@ def strange_rows() -> list[Row]:
         ("convert.to_onnx_weights", {"parameters": {1: zeros(4)}}, ValueError,
          "parameters must have weight_ih_l0"),
         *((call, {"layer": layer}, error, f"layer must be {words}")
-          for call in ("convert.to_onnx_weights", "convert.to_keras_weights", "convert.from_onnx_weights",
-                       "convert.from_keras_weights")
+          for call in ("convert.to_onnx_weights", "convert.to_keras_weights",
+                       "convert.from_onnx_weights", "convert.from_keras_weights")
           for layer, error, words in (("(", TypeError, "an integer, got str"),
                                       (-1, ValueError, "0 or more, got -1"))),
         ("convert.from_keras_weights", {"weights": None}, TypeError,
