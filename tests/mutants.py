@@ -165,7 +165,7 @@ MUTANTS = [
         "test_state_dict.py",
     ),
     Mutant(
-        "peepholes from ONNX", "src/embedrnn/convert/onnx.py", "[[0, 2, 1]]", "[[0, 1, 2]]",
+        "peepholes from ONNX", "src/embedrnn/convert/onnx/weights.py", "[[0, 2, 1]]", "[[0, 1, 2]]",
         "test_convert.py",
     ),
     Mutant(

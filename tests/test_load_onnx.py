@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import embedrnn as er
 from embedrnn import convert
-from embedrnn.convert._onnx_folding import _FOLDED
+from embedrnn.convert.onnx.folding import _FOLDED
 from onnx_models import (
     FLOAT,
     GATES,

@@ -33,8 +33,8 @@ import numpy.typing as npt
 from onnx.reference.ops import op_gather, op_gru, op_lstm, op_rnn
 
 from embedrnn._check import onnx as _check
-from embedrnn.convert.onnx_file import OnnxNode
-from embedrnn.convert.onnx_layer import from_onnx
+from embedrnn.convert.onnx.file import OnnxNode
+from embedrnn.convert.onnx.layer import from_onnx
 from embedrnn.rows import gather
 
 __all__ = ["OPS"]

@@ -10,9 +10,15 @@ from embedrnn.convert.coreml import from_coreml_weights
 from embedrnn.convert.cudnn import from_cudnn_weights
 from embedrnn.convert.flax import from_flax_weights
 from embedrnn.convert.keras import from_keras, from_keras_weights, to_keras_weights
-from embedrnn.convert.onnx import OnnxWeights, from_onnx_weights, to_onnx_weights
-from embedrnn.convert.onnx_file import OnnxNode, load_onnx, load_onnx_initializers
-from embedrnn.convert.onnx_layer import from_onnx
+from embedrnn.convert.onnx import (
+    OnnxNode,
+    OnnxWeights,
+    from_onnx,
+    from_onnx_weights,
+    load_onnx,
+    load_onnx_initializers,
+    to_onnx_weights,
+)
 from embedrnn.convert.tf1 import from_tf1_weights
 
 __all__ = [

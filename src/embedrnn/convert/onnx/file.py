@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from embedrnn import _check
 from embedrnn._check import onnx as _rules
-from embedrnn.convert._onnx_folding import Constants
-from embedrnn.convert._onnx_graph import Graph, Model, Node, shown
-from embedrnn.convert._onnx_tensors import Files, mapped, read
-from embedrnn.convert._protobuf import Malformed
+from embedrnn.convert.onnx.folding import Constants
+from embedrnn.convert.onnx.graph import Graph, Model, Node, shown
+from embedrnn.convert.onnx.protobuf import Malformed
+from embedrnn.convert.onnx.tensors import Files, mapped, read
 
 Array = npt.NDArray[Any]
 

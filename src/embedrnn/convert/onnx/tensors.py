@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn.convert._protobuf import Malformed, Message
+from embedrnn.convert.onnx.protobuf import Malformed, Message
 
 Array = npt.NDArray[Any]
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from embedrnn.convert._onnx_tensors import Array, Files, name_of, read
-from embedrnn.convert._protobuf import Malformed, Message
+from embedrnn.convert.onnx.protobuf import Malformed, Message
+from embedrnn.convert.onnx.tensors import Array, Files, name_of, read
 
 # The numbers of fields.
 _MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn._quiet import quiet
-from embedrnn.convert._onnx_graph import Graph, Model, Node, shown
-from embedrnn.convert._onnx_tensors import BFLOAT16, DTYPES, read
-from embedrnn.convert._protobuf import Malformed
+from embedrnn.convert.onnx.graph import Graph, Model, Node, shown
+from embedrnn.convert.onnx.protobuf import Malformed
+from embedrnn.convert.onnx.tensors import BFLOAT16, DTYPES, read
 
 Array = npt.NDArray[Any]
 _Attributes = dict[str, Any]

@@ -4,8 +4,8 @@ from typing import Any
 
 from embedrnn._check import onnx as _check
 from embedrnn.convert.gates import Array
-from embedrnn.convert.onnx import from_onnx_weights
-from embedrnn.convert.onnx_file import OnnxNode, load_onnx
+from embedrnn.convert.onnx.file import OnnxNode, load_onnx
+from embedrnn.convert.onnx.weights import from_onnx_weights
 from embedrnn.layers import GRU, LSTM, RNN, Embedding
 
 _LAYERS: dict[str, Any] = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}
