@@ -95,6 +95,16 @@ class Weights:
         return self._written_to
 
 
+class _OthersWeights(Weights):
+    """Parameters that somebody else writes to, looked at as they are: a call takes microseconds."""
+
+    def __init__(self, parameters: Mapping[str, Array]) -> None:
+        self.parameters = dict(parameters)
+        self.packed = {}
+        self.table = parameters.get("weight")
+        self._written_to = {}
+
+
 class Layer(ABC):
     """A layer: its options, as it was constructed with, and its parameters.
 
@@ -123,6 +133,16 @@ class Layer(ABC):
         """Return a layer of checked options and of parameters that fit them, which it takes."""
         layer = cls.__new__(cls)
         layer._hold(options, parameters)
+        return layer
+
+    def _over(self, parameters: Mapping[str, Array]) -> Self:
+        """Return a layer of the same options over parameters of somebody else's, without a copy.
+
+        They must fit. It is for a call, or for more as long as nobody writes to them: what is
+        packed of them is packed in the first.
+        """
+        layer = object.__new__(type(self))
+        layer.__dict__.update(self.__dict__, _weights=_OthersWeights(parameters))
         return layer
 
     @staticmethod

@@ -185,6 +185,10 @@ class Recurrent(Layer):
         packed once, in the first call with each backend, and again when they are replaced.
         """
         below, layout = self._read(x, lengths, offsets, resets, mask, padding_fill)
+        return self._run(below, layout, state)
+
+    def _run(self, below: Array, layout: Layout, state: Any) -> tuple[Any, Any]:
+        """Run over what has been read."""
         sources = (below,) * self._stack.directions
         outputs = self._stack.run(self._cells(), sources, layout, state)
         return layout.outputs(outputs.steps, outputs.states)
@@ -246,6 +250,12 @@ class Recurrent(Layer):
         >>> layer.update({name: layer.state_dict()[name] - grads[name] for name in grads})
         """
         below, layout = self._read(x, lengths, offsets, resets, mask, padding_fill)
+        return self._run_vjp(below, layout, state, rng)
+
+    def _run_vjp(
+        self, below: Array, layout: Layout, state: Any, rng: Any = None
+    ) -> tuple[tuple[Any, Any], Callable[..., RecurrentGrads]]:
+        """Run over what has been read, and back."""
         tape = self._tape(layout.rows.pairs(below.shape), rng)
         stack, shape = self._stack, below.shape
         outputs = stack.run(tape.cells, (below,) * stack.directions, layout, state, tape)
