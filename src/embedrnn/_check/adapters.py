@@ -93,3 +93,29 @@ def keras_method(name: str, parameters: Sequence[str], expected: Sequence[str]) 
             f"{name} of Keras must have the parameters {', '.join(expected)}, got "
             f"{', '.join(parameters)}"
         )
+
+
+def three_axes(name: str, tensor: Any, kind: type) -> None:
+    """Check what is to be padded sequences."""
+    instance(name, tensor, "a torch.Tensor", kind)
+    if tensor.ndim != 3:
+        raise ValueError(f"{name} must have shape (B, T, I), got {tuple(tensor.shape)}")
+
+
+def parts_of(name: str, value: Any, count: int, kind: type) -> tuple[Any, ...]:
+    """Check a state of so many tensors, which is a tuple where they are several, or None."""
+    if value is None:
+        return ()
+    if count == 1:
+        value = (value,)
+    elif not isinstance(value, (tuple, list)) or len(value) != count:
+        raise TypeError(f"{name} must be a tuple of {count} tensors, got {type(value).__name__}")
+    for part in value:
+        instance(name, part, "a torch.Tensor" if count == 1 else "a tuple of tensors", kind)
+    return tuple(value)
+
+
+def only_value(name: str, value: Any, allowed: Any) -> None:
+    """Check an option for what is so anyway."""
+    if value != allowed:
+        raise ValueError(f"{name} must be {allowed}: no other value has a meaning here")

@@ -1,13 +1,10 @@
 """Row-sparse gradients from and to PyTorch's sparse tensors."""
 
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from embedrnn._check import adapters as _check
 from embedrnn._check import as_array, instance
+from embedrnn.adapters.torch.tensors import tensor_of
 from embedrnn.coalesce import RowGrad, coalesce
 
 __all__ = ["from_torch", "to_torch"]
@@ -49,8 +46,8 @@ def to_torch(grad: RowGrad, num_embeddings: int) -> torch.Tensor:
     instance("grad", grad, "a RowGrad", RowGrad)
     rows, values, n_rows = _check.table_rows(grad, num_embeddings)
     return torch.sparse_coo_tensor(
-        _tensor(rows)[None],
-        _tensor(values),
+        tensor_of(rows)[None],
+        tensor_of(values),
         (n_rows, *values.shape[1:]),
         is_coalesced=True,
         check_invariants=False,  # they have been checked
@@ -96,11 +93,3 @@ def from_torch(tensor: torch.Tensor) -> RowGrad:
     if plain.is_coalesced():
         return RowGrad(rows, values)
     return coalesce(rows, values, num_embeddings=tensor.shape[0])
-
-
-def _tensor(array: npt.NDArray[Any]) -> torch.Tensor:
-    """Return a tensor that shares the memory of an array, or of a copy of what is read-only."""
-    writable = np.require(array, requirements=["WRITEABLE"])
-    if array.dtype.name == "bfloat16":
-        return torch.from_numpy(writable.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(writable)

@@ -1,0 +1,390 @@
+"""Modules of PyTorch that run here: which, and how they are told to."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.utils.rnn import PackedSequence
+
+from embedrnn._check import flag, instance
+from embedrnn.adapters.torch import bag_ops, ops
+from embedrnn.adapters.torch.bags import BagKind, Bags, bag_call
+from embedrnn.adapters.torch.parameters import Kept, kept, layer_over, weights_of
+from embedrnn.adapters.torch.recorded import run
+from embedrnn.adapters.torch.recurrent import (
+    Kind,
+    Options,
+    RecurrentCall,
+    options_of,
+    read_packed,
+    read_plain,
+)
+from embedrnn.adapters.torch.tensors import (
+    Declined,
+    array_of,
+    grad_is_wanted,
+    is_observed,
+    is_transformed,
+)
+
+_NAMES = ("RNN", "GRU", "LSTM", "EmbeddingBag", "RNNCell", "GRUCell", "LSTMCell")
+# What our own checks raise: PyTorch then runs the call, and raises the error that is its own.
+_REFUSED = (AttributeError, IndexError, TypeError, ValueError)
+
+
+class Report(NamedTuple):
+    """What `accelerate` did.
+
+    Attributes
+    ----------
+    taken : tuple of str
+        The names of the submodules that run in embedrnn now; "" is the module itself. `restore`
+        gives them back to PyTorch.
+    left : dict of str to str
+        Of those that were left as they are, by name: why.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from embedrnn.adapters.torch import accelerate
+    >>> lstms = [torch.nn.LSTM(5, 7), torch.nn.LSTM(5, 7, proj_size=3)]
+    >>> report = accelerate(torch.nn.Sequential(*lstms))
+    >>> report.taken, report.left
+    (('0',), {'1': 'has projections (proj_size=3)'})
+    >>> print(report)
+    in embedrnn, until restore(module): 0
+    left to PyTorch: 1, which has projections (proj_size=3)
+    """
+
+    taken: tuple[str, ...]
+    left: dict[str, str]
+
+    def __repr__(self) -> str:
+        names = ", ".join(map(_shown, self.taken)) or "nothing"
+        lines = [f"in embedrnn, until restore(module): {names}"]
+        lines += [f"left to PyTorch: {_shown(n)}, which {why}" for n, why in self.left.items()]
+        return "\n".join(lines)
+
+
+def _shown(name: str) -> str:
+    return name or "the module itself"
+
+
+def accelerate(module: torch.nn.Module, *, frozen: bool = False) -> Report:
+    """Let the recurrent layers and embedding bags inside a PyTorch module run in embedrnn.
+
+    Every `torch.nn.RNN`, `GRU`, `LSTM` and `EmbeddingBag`, the module itself too, keeps its class,
+    parameters, hooks and results, and has another ``forward``, for padded input and for a
+    `PackedSequence`, in evaluation and in training.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Changed in place. Copies and pickles of it are accelerated as it is.
+    frozen : bool
+        Whether weights are only written to in ways that PyTorch counts: recurrent layers then keep
+        them packed between calls without gradients, which pays where a call has few steps. Those
+        that are not counted are fused optimizers, what is written to ``parameter.data`` or to
+        an array that shares its memory, and other processes: such changes would not be seen.
+
+    Returns
+    -------
+    Report
+        The names of what runs here, and why others were left. `restore` undoes it.
+
+    Raises
+    ------
+    TypeError
+        If `module` is no module.
+
+    Notes
+    -----
+    What is not done here is left to PyTorch: whole modules with projections, `max_norm`,
+    `scale_grad_by_freq` or a ``forward`` of their own; and calls that are on another device, in
+    other dtypes, under autocast, with dropout between layers in training, traced by `torch.jit`,
+    transformed by `torch.func`, differentiated forward, of no rows or steps, or not as PyTorch
+    wants them, whose errors are its own.
+
+    Under `torch.compile` and `torch.export` the operators of `embedrnn.adapters.torch.ops` run.
+    Dynamo looks into no `torch.nn.LSTM` by itself: it runs between two graphs, unless
+    ``torch._dynamo.config.allow_rnn`` is True. `torch.jit.script` wants a module restored.
+
+    Gradients are those of embedrnn; to differentiate them in turn, PyTorch runs the call again.
+    Results may differ from PyTorch's in the last bits, and a NaN is the maximum of its bag wherever
+    it stands. Threads are those of embedrnn: see `embedrnn.set_num_threads`. A shallow copy of a
+    module runs with the weights of the original, until it is accelerated itself.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from embedrnn.adapters.torch import accelerate
+    >>> lstm = torch.nn.LSTM(5, 7, batch_first=True)
+    >>> accelerate(lstm)
+    in embedrnn, until restore(module): the module itself
+    >>> output, (h_n, c_n) = lstm(torch.ones(3, 4, 5))
+    >>> output.shape
+    torch.Size([3, 4, 7])
+    """
+    instance("module", module, "a torch.nn.Module", torch.nn.Module)
+    keeps = flag("frozen", frozen)
+    taken, left = [], {}
+    for name, inner in _candidates(module):
+        why = _why_left(inner)
+        if why:
+            left[name] = why
+        else:
+            inner.forward = _FORWARDS[_base(inner)](inner, keeps)
+            taken.append(name)
+    return Report(tuple(taken), left)
+
+
+def restore(module: torch.nn.Module) -> tuple[str, ...]:
+    """Undo `accelerate`: let everything inside a module run in PyTorch again.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Changed in place, if there is anything to undo.
+
+    Returns
+    -------
+    tuple of str
+        The names of the submodules that were given back.
+
+    Raises
+    ------
+    TypeError
+        If `module` is no module.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from embedrnn.adapters.torch import accelerate, restore
+    >>> model = torch.nn.Sequential(torch.nn.GRU(5, 7))
+    >>> accelerate(model).taken, restore(model), restore(model)
+    (('0',), ('0',), ())
+    """
+    instance("module", module, "a torch.nn.Module", torch.nn.Module)
+    found = [(name, inner) for name, inner in module.named_modules() if _is_ours(inner)]
+    for _, inner in found:
+        del inner.__dict__["forward"]
+    return tuple(name for name, _ in found)
+
+
+def _candidates(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield what one may expect to be accelerated, by name."""
+    for name, inner in module.named_modules():
+        scripted = getattr(inner, "original_name", "") if _is_script(inner) else ""
+        if scripted in _NAMES or isinstance(
+            inner, (torch.nn.RNNBase, torch.nn.RNNCellBase, torch.nn.EmbeddingBag)
+        ):
+            yield name, inner
+
+
+def _why_left(module: Any) -> str:
+    """Return why a module cannot run here, or nothing."""
+    base = _base(module)
+    if _is_script(module):
+        return "is compiled by TorchScript"
+    if isinstance(module, torch.nn.RNNCellBase):
+        return "is a cell, which takes one step at a time"
+    if base is None or type(module).forward is not base.forward:
+        return f"has a forward of its own ({type(module).__name__})"
+    if "forward" in module.__dict__ and not _is_ours(module):
+        return "has a forward that somebody has set"
+    return _undone(module)
+
+
+def _undone(module: Any) -> str:
+    """Return which option of a module cannot be done here, or nothing."""
+    if getattr(module, "proj_size", 0):
+        return f"has projections (proj_size={module.proj_size})"
+    if getattr(module, "max_norm", None) is not None:
+        return f"writes to its table (max_norm={module.max_norm})"
+    if getattr(module, "scale_grad_by_freq", False):
+        return "scales its gradient (scale_grad_by_freq=True)"  # not by what PyTorch says it does
+    return ""
+
+
+def _base(module: Any) -> Any:
+    """Return which class of PyTorch's a module is of."""
+    return next((base for base in _FORWARDS if isinstance(module, base)), None)
+
+
+def _is_script(module: Any) -> bool:
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def _is_ours(module: Any) -> bool:
+    return isinstance(module.__dict__.get("forward"), Forward)
+
+
+class Forward:
+    """The ``forward`` of a module that runs here, or in PyTorch where it cannot.
+
+    A copy or a pickle of the module has one of its own.
+    """
+
+    def __init__(self, module: Any, frozen: bool) -> None:
+        self.module, self.frozen = module, frozen
+        self._kept: Kept | None = None
+        self._last: tuple[Any, Options | None] = (None, None)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a call, here if that can be done."""
+        if torch.compiler.is_compiling():
+            return self._compiled(*args, **kwargs)
+        if not is_transformed():
+            if is_observed():
+                return self._compiled(*args, **kwargs)
+            try:
+                return self._run(*args, **kwargs)
+            except _REFUSED:
+                pass
+        return self._in_torch(*args, **kwargs)
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a call here, or raise one of `_REFUSED`, as `Declined` is; then nothing changed."""
+        raise NotImplementedError
+
+    def _compiled(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a call by operators that `torch.compile` and `torch.export` know."""
+        raise NotImplementedError
+
+    def _in_torch(self, *args: Any, **kwargs: Any) -> Any:
+        return type(self.module).forward(self.module, *args, **kwargs)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        whole = inspect.signature(type(self.module).forward)
+        return whole.replace(parameters=list(whole.parameters.values())[1:])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.module, self.frozen)
+
+
+class RecurrentForward(Forward):
+    """That of `torch.nn.RNN`, `GRU` and `LSTM`."""
+
+    def _run(self, input: Any, hx: Any = None) -> Any:
+        module = self.module
+        if _drops(module):
+            raise Declined("dropout between layers is PyTorch's")
+        sequences = isinstance(input, PackedSequence)
+        data = input.data if sequences else input
+        options = self._options_for(data.dtype)
+        states = _states(options.kind, hx)
+        weights = weights_of(module, options)
+        tensors = (data, *states, *weights)
+        layer = self._layer(options, weights, tensors)
+        read = (
+            read_packed(layer, *input[:3])
+            if sequences
+            else read_plain(layer, array_of(data), module.batch_first)
+        )
+        call = RecurrentCall(options.kind, layer, read, tuple(map(array_of, states)))
+        output, *last = run(call, tensors)
+        if sequences:
+            output = PackedSequence(output, *input[1:])
+        return output, tuple(last) if len(last) > 1 else last[0]
+
+    def _compiled(self, input: Any, hx: Any = None) -> Any:
+        module, kind = self.module, _kind(self.module)
+        states = () if hx is None else hx if isinstance(hx, tuple) else (hx,)
+        sequences = isinstance(input, PackedSequence)
+        data = input.data if sequences else input
+        fits = hx is None or isinstance(hx, tuple) == (kind.states > 1)
+        if _drops(module) or not fits or not ops.can_run(kind, data, states, sequences):
+            return self._in_torch(input, hx)
+        weights = [getattr(module, name) for name in module._flat_weights_names]
+        if sequences:
+            output, *last = ops.packed(kind, data, input[1:], states, weights)
+            output = PackedSequence(output, *input[1:])
+        else:
+            output, *last = ops.padded(kind, data, states, weights, module.batch_first)
+        return output, tuple(last) if len(last) > 1 else last[0]
+
+    def _options_for(self, dtype: torch.dtype) -> Options:
+        """Return what `options_of` does; tuples are compared in less than a `Kind` is hashed."""
+        module = self.module
+        now = (
+            module.mode, module.input_size, module.hidden_size, module.num_layers, module.bias,
+            module.bidirectional, dtype,
+        )  # fmt: skip
+        last, options = self._last
+        if options is None or now != last:
+            options = options_of(Kind(*now[:-1]), dtype)
+            self._last = now, options
+        return options
+
+    def _layer(self, options: Options, weights: Any, tensors: Any) -> Any:
+        """Return our layer over the weights, or the one that is kept."""
+        if not self.frozen or grad_is_wanted(tensors):
+            return layer_over(options, weights)
+        found = self._kept  # which another thread may replace
+        if found is None or not found.is_of(options, weights):
+            found = self._kept = kept(options, weights)
+        return found.layer
+
+
+class BagForward(Forward):
+    """That of `torch.nn.EmbeddingBag`, whose words for the same `Bags` has."""
+
+    def _run(
+        self,
+        input: Any,
+        offsets: Any = None,
+        per_sample_weights: Any = None,
+    ) -> Any:
+        module = self.module
+        undone = _undone(module)
+        if undone:
+            raise Declined(f"the module {undone}")
+        kind = BagKind(module.mode, module.padding_idx, module.sparse)
+        table, bags = module.weight, Bags(input, offsets, per_sample_weights)
+        call = bag_call(kind, table, bags, module.include_last_offset)
+        tensors = (table,) if per_sample_weights is None else (table, per_sample_weights)
+        return run(call, tensors)[0]
+
+    def _compiled(
+        self,
+        input: Any,
+        offsets: Any = None,
+        per_sample_weights: Any = None,
+    ) -> Any:
+        module, bags = self.module, Bags(input, offsets, per_sample_weights)
+        if module.sparse or _undone(module) or not bag_ops.can_run(module, bags):
+            return self._in_torch(*bags)
+        return bag_ops.embedding_bag(
+            module.weight, *bags, module.mode, module.padding_idx, module.include_last_offset
+        )  # fmt: skip
+
+
+_FORWARDS: dict[type, Any] = {
+    torch.nn.RNN: RecurrentForward,
+    torch.nn.GRU: RecurrentForward,
+    torch.nn.LSTM: RecurrentForward,
+    torch.nn.EmbeddingBag: BagForward,
+}
+
+
+def _kind(module: Any) -> Kind:
+    return Kind(
+        module.mode, module.input_size, module.hidden_size, module.num_layers, module.bias,
+        module.bidirectional,
+    )  # fmt: skip
+
+
+def _drops(module: Any) -> bool:
+    return bool(module.training and module.dropout and module.num_layers > 1)
+
+
+def _states(kind: Kind, hx: Any) -> tuple[Any, ...]:
+    if hx is None:
+        return ()
+    if kind.states == 1:
+        return (hx,)
+    if not isinstance(hx, tuple) or len(hx) != kind.states:
+        raise Declined("the state of an LSTM must be a tuple of two")
+    return hx

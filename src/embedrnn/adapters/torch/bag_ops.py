@@ -1,0 +1,78 @@
+"""The operator of embedding bags: see `ops`."""
+
+from typing import Any
+
+import torch
+
+from embedrnn.adapters.torch.bags import BagCall, BagKind, Bags, bag_call
+
+_ARGUMENTS = (
+    "Tensor weight, Tensor indices, Tensor? offsets, Tensor? per_sample_weights, str mode, "
+    "int? padding_idx, bool include_last_offset"
+)
+
+
+def _call(weight: torch.Tensor, *others: Any) -> BagCall:
+    *bags, mode, padding_idx, include_last_offset = others
+    kind = BagKind(mode, padding_idx)
+    return bag_call(kind, weight, Bags(*bags), include_last_offset)
+
+
+def _forward(*arguments: Any) -> torch.Tensor:
+    return _call(*arguments).forward()[0]
+
+
+def _backward(grad: torch.Tensor, *arguments: Any) -> list[torch.Tensor]:
+    _, back = _call(*arguments).vjp()
+    found: list[Any] = list(back(grad.numpy(force=True)))
+    return found
+
+
+def _fake(weight: Any, indices: Any, offsets: Any, *options: Any) -> Any:
+    include_last_offset = options[3]
+    n = indices.shape[0] if offsets is None else offsets.shape[0] - include_last_offset
+    return weight.new_empty(n, weight.shape[1])
+
+
+def _fake_backward(_grad: torch.Tensor, weight: torch.Tensor, *rest: Any) -> list[torch.Tensor]:
+    weights = rest[2]
+    return [part.new_empty(part.shape) for part in (weight, weights) if part is not None]
+
+
+embedding_bag = torch.library.custom_op(
+    "embedrnn::embedding_bag", _forward, mutates_args=(), schema=f"({_ARGUMENTS}) -> Tensor"
+)
+_back_op = torch.library.custom_op(
+    "embedrnn::embedding_bag_backward", _backward, mutates_args=(),
+    schema=f"(Tensor grad, {_ARGUMENTS}) -> Tensor[]",
+)  # fmt: skip
+embedding_bag.register_fake(_fake)
+_back_op.register_fake(_fake_backward)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.options = inputs[4:]
+
+
+def _grads(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+    weight, indices, offsets, weights = ctx.saved_tensors
+    of_table, *of_weights = _back_op(grad, weight, indices, offsets, weights, *ctx.options)
+    nothing = [None] * len(ctx.options)
+    return of_table, None, None, of_weights[0] if of_weights else None, *nothing
+
+
+embedding_bag.register_autograd(_grads, setup_context=_setup)
+
+
+def can_run(module: Any, bags: Bags) -> bool:
+    """Whether `embedding_bag` takes these, as far as one can say when compiling."""
+    table, weights = module.weight, bags.weights
+    tensors = [part for part in (table, *bags) if part is not None]
+    return (
+        bags.indices.dim() == (2 if bags.offsets is None else 1)
+        and all(part.device.type == "cpu" for part in tensors)
+        and table.dtype in {torch.float32, torch.float64}
+        and (weights is None or (module.mode == "sum" and weights.dtype == table.dtype))
+        and not torch.is_autocast_enabled("cpu")
+    )
