@@ -169,9 +169,51 @@ def stacked_model(
     return StackedModel(cell, gates, ids, n_rows, n_layers, hidden)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """What a stack of recurrent layers reads, (B, T, I), how long rows are, and how it is built."""
+
+    cell: str
+    num_layers: int
+    directions: int
+    hidden: int
+    x: Array
+    lengths: Array
+
+    @property
+    def valid(self) -> Array:
+        """Mask (B, T) of the steps that are not padding."""
+        return np.asarray(np.arange(self.x.shape[1]) < self.lengths[:, None])
+
+    @property
+    def grad_output(self) -> Array:
+        """A gradient of the output (B, T, directions * H), zero at steps that are padding."""
+        shape = (*self.x.shape[:2], self.directions * self.hidden)
+        return numbers(shape, self.x.dtype) * self.valid[..., None]
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the products of the valid steps."""
+        gates = {"rnn": 1, "gru": 3, "lstm": 4}[self.cell]
+        widths = self.x.shape[2] + (self.num_layers - 1) * self.directions * self.hidden
+        products = self.directions * (widths + self.num_layers * self.hidden)
+        return int(2 * gates * self.hidden * products * self.lengths.sum())
+
+
+def stack(
+    cell: str, num_layers: int, directions: int, width: int, hidden: int, steps: int, lengths: Array
+) -> Stack:
+    """Draw the input of a stack."""
+    rng = np.random.default_rng(SEED)
+    x = rng.standard_normal((len(lengths), steps, width)).astype(np.float32)
+    return Stack(
+        cell=cell, num_layers=num_layers, directions=directions, hidden=hidden, x=x, lengths=lengths
+    )
+
+
 def joined_gradients(grads: Iterable[Array]) -> Array:
     """Return gradients as one vector, each over its largest magnitude."""
-    return np.concatenate([np.ravel(grad / np.abs(grad).max()) for grad in grads])
+    return np.concatenate([np.ravel(grad / (np.abs(grad).max() or 1)) for grad in grads])
 
 
 def in_turn(call: Callable[[Any], Any], batches: Iterable[Any]) -> Callable[[], Any]:

@@ -1,5 +1,6 @@
 """Which operation, on which workload, and what is aimed at. A new cell is a row in a file here."""
 
+from cells.accelerated import ACCELERATED_CELLS
 from cells.cell import Cell, Goal, Operation
 from cells.encoder import ENCODER_CELLS
 from cells.keras_models import KERAS_CELLS
@@ -17,4 +18,5 @@ CELLS = [
     *ENCODER_CELLS,
     *KERAS_CELLS,
     *ONNX_CELLS,
+    *ACCELERATED_CELLS,
 ]

@@ -26,6 +26,7 @@ _MODULES = {
     "scipy_code": "scipy",
     "numba_code": "numba",
     "pytorch": "torch",
+    "accelerated": "torch",
     "onnx_runtime": "onnxruntime",
     "onnx_evaluator": "onnx",
     "openvino": "openvino",
