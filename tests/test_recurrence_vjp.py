@@ -656,6 +656,46 @@ def test_gradients_are_added_and_those_of_states_filled(
 
 
 @each_cell
+@both_directions
+def test_gradients_that_nobody_wants_are_left_out(
+    backend: str, dtype: Any, cell: str, reverse: bool
+) -> None:
+    arguments = cell_arguments(CASE, dtype, cell)
+    resets = np.random.default_rng(2).random((CASE.batch, CASE.steps)) < 0.2
+    packed, rows = pack(cell, arguments), (Rows(CASE.batch, arguments["lengths"]), resets)
+    result, _ = vjp_cell(cell, arguments, reverse=reverse, resets=resets)
+    of_output, *of_last = flat(cotangents(result))
+    initial = tuple(arguments[name][None] for name in CELLS[cell].initial)
+    last = tuple(np.empty_like(part) for part in initial)
+    tape = packed.new_tape(int(arguments["lengths"].sum()))
+    packed.forward(arguments["x"], *rows, initial, reverse, None, last, 0, tape)
+
+    def back(of_x: bool, of_state: bool) -> list[np.ndarray | None]:
+        grads = {n: np.zeros_like(arguments[n]) for n in CELLS[cell].parameters}
+        grad_x = np.zeros(arguments["x"].shape, dtype) if of_x else None
+        first = tuple(np.empty_like(part) if of_state else None for part in initial)
+        packed.backward(*rows, reverse, tape, of_output, tuple(part[None] for part in of_last),
+                        grad_x, first, packed_weights(cell, grads), 0)  # fmt: skip
+        return [grad_x, *first, *grads.values()]
+
+    whole = back(True, True)
+    for of_x, of_state in ((False, True), (True, False), (False, False)):
+        for got, wanted in zip(back(of_x, of_state), whole, strict=True):
+            if got is not None:
+                assert_same_bits(got, wanted)
+
+
+def test_the_core_refuses_some_of_the_gradients_of_states(core: Any) -> None:
+    arguments = cell_arguments(CASE, np.float32, "lstm")
+    packed, rows = pack("lstm", arguments), Rows(CASE.batch, arguments["lengths"])
+    tape = packed.new_tape(int(arguments["lengths"].sum()))
+    grads = packed_weights("lstm", {n: np.zeros_like(a) for n, a in arguments.items()})
+    first = (np.zeros((1, CASE.batch, CASE.hidden), np.float32), None)
+    with pytest.raises(ValueError, match=r"^grad_initial must have all states or none"):
+        packed.backward(rows, None, False, tape, None, (None, None), None, first, grads, 0)
+
+
+@each_cell
 def test_nan_and_infinity_flow_along_their_own_row(backend: str, dtype: Any, cell: str) -> None:
     arguments = cell_arguments(RnnCase("special", 4, 5, 3, 17, "no_lengths"), dtype, cell)
     result, backward = vjp_cell(cell, arguments)

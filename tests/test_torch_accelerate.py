@@ -24,6 +24,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 import embedrnn as er
 from embedrnn.adapters.torch import Report, accelerate, restore
 from embedrnn.adapters.torch.recurrent import RecurrentCall
+from embedrnn.layers.recurrent import Recurrent
 
 KINDS = {
     "tanh": torch.nn.RNN,
@@ -763,8 +764,8 @@ def test_memory_is_given_back_by_backward(monkeypatch: pytest.MonkeyPatch) -> No
     accelerate(module)
     plain = RecurrentCall.vjp
 
-    def vjp(call: Any) -> Any:
-        outputs, back = plain(call)
+    def vjp(call: Any, needed: Any) -> Any:
+        outputs, back = plain(call, needed)
         ways.append(weakref.ref(back))
         return outputs, back
 
@@ -774,3 +775,37 @@ def test_memory_is_given_back_by_backward(monkeypatch: pytest.MonkeyPatch) -> No
     assert ways[0]() is not None
     output.sum().backward()
     assert ways[0]() is None
+
+
+@pytest.mark.parametrize("cls", [torch.nn.RNN, torch.nn.GRU, torch.nn.LSTM])
+@pytest.mark.parametrize("of_x", [False, True])
+@pytest.mark.parametrize("of_state", [None, False, True])
+def test_what_nobody_needs_is_not_computed(
+    cls: Any, of_x: bool, of_state: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, asked = cls(3, 4, 2, batch_first=True).double(), []
+    plain = Recurrent._run_vjp
+
+    def run_vjp(layer: Any, *args: Any, of_x: bool, of_state: bool) -> Any:
+        asked.append((of_x, of_state))
+        return plain(layer, *args, of_x=of_x, of_state=of_state)
+
+    x = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=of_x)
+    parts = [torch.randn(2, 2, 4, dtype=torch.float64, requires_grad=bool(of_state))
+             for _ in range(1 + (cls is torch.nn.LSTM))]  # fmt: skip
+    hx = None if of_state is None else tuple(parts) if len(parts) > 1 else parts[0]
+    wanted = [tensor for tensor in (x, *parts) if tensor.requires_grad and of_state is not None]
+    wanted += [x] if of_x and of_state is None else []
+    wanted += module.parameters()
+
+    def gradients() -> Any:
+        output, last = module(x, hx)
+        last = last[0] if isinstance(last, tuple) else last
+        return torch.autograd.grad(output.square().sum() + last.sum(), wanted)
+
+    expected = gradients()
+    accelerate(module)
+    monkeypatch.setattr(Recurrent, "_run_vjp", run_vjp)
+    for got, want in zip(gradients(), expected, strict=True):
+        torch.testing.assert_close(got, want)
+    assert asked == [(of_x, bool(of_state))]

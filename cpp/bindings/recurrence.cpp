@@ -453,7 +453,7 @@ void backward(const PackedCell& cell,
               py::ssize_t at) {
   const bool has_tokens = py::isinstance<py::tuple>(grad_x);
   OptionalArray array;
-  if (!has_tokens) array = grad_x.cast<py::array>();
+  if (!has_tokens && !grad_x.is_none()) array = grad_x.cast<py::array>();
   const py::array* const steps = array ? &*array : grad_output ? &*grad_output : nullptr;
   const Layout layout = layout_of(rows, steps);
   require(std::ssize(grads) == 5, "grads", "be those of two weights, two biases and a diagonal");
@@ -466,7 +466,7 @@ void backward(const PackedCell& cell,
         .grad_last = states_of<T, const T>(packed, grad_last, at, layout.batch, "grad_last"),
         .grad_x = {},
         .tokens = {},
-        .grad_initial = filled_states_of<T>(packed, grad_initial, at, layout.batch, "grad_initial"),
+        .grad_initial = states_of<T, T>(packed, grad_initial, at, layout.batch, "grad_initial"),
         .grad_weight_ih = gradient<T>(grads, 0, "grad_weight_ih", {weight_rows, packed.inputs()}),
         .grad_weight_hh = gradient<T>(grads, 1, "grad_weight_hh", {weight_rows, packed.hidden()}),
         .grad_bias_ih = gradient<T>(grads, 2, "grad_bias_ih", {weight_rows}),
@@ -476,10 +476,14 @@ void backward(const PackedCell& cell,
     require(args.grad_weight_ih != nullptr && args.grad_weight_hh != nullptr,
             "grads",
             "have those of the weights");
+    const auto is_wanted = [](const auto& state) { return state.data != nullptr; };
+    const std::ptrdiff_t wanted = std::ranges::count_if(args.grad_initial, is_wanted);
+    require(
+        wanted == 0 || wanted == packed.cell().states, "grad_initial", "have all states or none");
     if (has_tokens) {
       args.tokens =
           token_grads_of<T>(py::reinterpret_borrow<py::tuple>(grad_x), layout, packed.inputs());
-    } else {
+    } else if (array) {
       args.grad_x = sequences_of<T>(*array, "grad_x", packed.inputs(), layout);
     }
     if (grad_output)

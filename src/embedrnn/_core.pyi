@@ -148,8 +148,8 @@ class PackedCell:
         tape: _Array,
         grad_output: _Array | None,
         grad_last: tuple[_Array | None, ...],
-        grad_x: _Array | TokenGrads,
-        grad_initial: tuple[_Array, ...],
+        grad_x: _Array | TokenGrads | None,
+        grad_initial: tuple[_Array | None, ...],
         grads: Weights,
         at: int,
     ) -> None: ...

@@ -124,12 +124,16 @@ struct BackArgs {
   const T* tape = nullptr;
   Sequences<const T> grad_output;  // of width H; no data: zeros
   States<const T> grad_last;
-  Sequences<T> grad_x;  // of width I, added to at valid steps; no data where there were tokens
+  // Of width I, added to at valid steps. No data: not wanted, or there were tokens.
+  Sequences<T> grad_x;
   TokenGrads<T> tokens;
-  States<T> grad_initial;                              // filled
+  States<T> grad_initial;                              // filled; no data in any: not wanted
   T *grad_weight_ih, *grad_weight_hh;                  // (G*H, I) and (G*H, H), added to
   T *grad_bias_ih = nullptr, *grad_bias_hh = nullptr;  // (G*H), added to; or null
   T* grad_diagonal = nullptr;                          // (D*H), likewise
+
+  bool wants_inputs() const { return grad_x.data != nullptr || tokens.numbers != nullptr; }
+  bool wants_initial() const { return grad_initial[0].data != nullptr; }
 };
 
 // The weights of a cell of G gates and D diagonals, as the caller has them.

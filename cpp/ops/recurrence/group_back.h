@@ -8,15 +8,17 @@ namespace embedrnn::ops {
 // The weights of the products back: transposed, and packed for outputs as wide as the input.
 template <class T>
 struct BackWeights {
-  void carve(runtime::Carver& carver, const PackedCell<T>& cell) {
+  void carve(runtime::Carver& carver, const PackedCell<T>& cell, bool wants_inputs) {
     const std::ptrdiff_t rows = cell.cell().gates * cell.hidden();
     const std::ptrdiff_t lanes = cell.packing().lanes();
-    ih = carver.take<T>(Packing(1, cell.inputs(), lanes).width(), rows);
+    const std::ptrdiff_t inputs = wants_inputs ? cell.inputs() : 0;
+    ih = carver.take<T>(Packing(1, inputs, lanes).width(), rows);
     hh = carver.take<T>(cell.packing().state(), rows);
   }
 
-  void pack(const PackedCell<T>& cell) const {
-    pack_transposed(cell.packing(), cell.weight_ih(), cell.inputs(), cell.kernels(), ih);
+  void pack(const PackedCell<T>& cell, bool wants_inputs) const {
+    if (wants_inputs)
+      pack_transposed(cell.packing(), cell.weight_ih(), cell.inputs(), cell.kernels(), ih);
     const T* from = cell.weight_hh();
     T* to = hh;
     for (const std::ptrdiff_t gates : cell.cell().products) {
@@ -124,6 +126,7 @@ class GroupBack {
 
   // Begins the gradients of the initial states, which resets add to.
   void start() const {
+    if (!args.wants_initial()) return;
     for (std::ptrdiff_t r = 0; r < rows.size(); ++r)
       for (std::size_t i = 0; i < states(); ++i)
         for (std::ptrdiff_t u = 0; u < cell.hidden(); ++u)
@@ -148,7 +151,8 @@ class GroupBack {
   void leave(std::ptrdiff_t r, std::ptrdiff_t begin, std::ptrdiff_t stop) const {
     for (std::size_t i = 0; i < states(); ++i) {
       T* const from = grad_state(i, r);
-      for (std::ptrdiff_t u = begin; u < std::min(stop, cell.hidden()); ++u)
+      const std::ptrdiff_t last = args.wants_initial() ? std::min(stop, cell.hidden()) : begin;
+      for (std::ptrdiff_t u = begin; u < last; ++u)
         args.grad_initial[i](rows[r].batch, u) += from[u];
       std::fill(from + begin, from + stop, T{0});
     }

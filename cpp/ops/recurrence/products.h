@@ -69,7 +69,7 @@ class Products {
 
  private:
   bool has_tokens() const { return args_.tokens.numbers != nullptr; }
-  bool copies_x() const { return !has_tokens() && args_.grad_x.col_stride != 1; }
+  bool copies_x() const { return args_.grad_x.data != nullptr && args_.grad_x.col_stride != 1; }
 
   struct WeightChunk {
     std::ptrdiff_t gates;
@@ -199,7 +199,8 @@ class Products {
   }
 
   std::ptrdiff_t chunks_of_inputs(std::ptrdiff_t pairs) const {
-    return cell_.inputs() == 0 ? 0 : (pairs + kInputPairs - 1) / kInputPairs;
+    const bool wanted = args_.wants_inputs() && cell_.inputs() > 0;
+    return wanted ? (pairs + kInputPairs - 1) / kInputPairs : 0;
   }
 
   void run_inputs(const GateTile<T>& tile, std::ptrdiff_t first, T* x_copy) const {

@@ -59,7 +59,7 @@ class RunBack {
  public:
   // Allocates all that the call needs, but for its scratch.
   RunBack(const BackArgs<T>& args, const PackedCell<T>& cell)
-      : rows_(args.batch), starts_(rows_), cell_(cell),
+      : args_(args), rows_(args.batch), starts_(rows_), cell_(cell),
         plan_(plan_threads(args.batch, cell, rows_)), tokens_(args.tokens, cell),
         products_(args, cell, weights_, tokens_, plan_.worth) {
     tile_.stride = spread_apart<T>(cell.cell().gradients() * cell.packing().state());
@@ -77,7 +77,7 @@ class RunBack {
  private:
   void carve(runtime::Carver& carver) {
     const std::ptrdiff_t pairs = most_pairs();
-    weights_.carve(carver, cell_);
+    weights_.carve(carver, cell_, args_.wants_inputs());
     tile_.gates = carver.take<T>(pairs, tile_.stride);
     tile_.gate_rows = carver.take<const T*>(pairs);
     tile_.x_rows = carver.take<T*>(pairs);
@@ -88,7 +88,7 @@ class RunBack {
   }
 
   void run_tiles() {
-    weights_.pack(cell_);
+    weights_.pack(cell_, args_.wants_inputs());
     tokens_.start();
     for (const GroupBack<T>& group : groups_) group.start();
     for (std::ptrdiff_t end = starts_.steps(); end > 0; end = tile_.first_step) {
@@ -117,10 +117,12 @@ class RunBack {
     });
   }
 
-  // The first chunks are what comes back from the first step of the tile, of a group each.
+  // The first chunks are what comes back from the first step of the tile, of a group each, unless
+  // that is an initial state which nobody wants.
   void multiply_tile() {
-    for_chunks(plan_.groups + products_.chunks(tile_), [&](std::int64_t chunk) {
-      if (chunk >= plan_.groups) return products_.run(chunk - plan_.groups, tile_, x_copy_);
+    const std::ptrdiff_t groups = tile_.first_step > 0 || args_.wants_initial() ? plan_.groups : 0;
+    for_chunks(groups + products_.chunks(tile_), [&](std::int64_t chunk) {
+      if (chunk >= groups) return products_.run(chunk - groups, tile_, x_copy_);
       const GroupBack<T>& group = groups_[static_cast<std::size_t>(chunk)];
       WalkBack<T>(group, tile_, 0, 1)
           .come_back(tile_.first_step, group.rows.alive(tile_.first_step, group.rows.size()));
@@ -144,6 +146,7 @@ class RunBack {
     }
   }
 
+  const BackArgs<T>& args_;
   const SortedRows rows_;
   const PairStarts starts_;
   const PackedCell<T>& cell_;

@@ -84,7 +84,7 @@ class WalkBack {
     const TokenGrads<T>& tokens = group_.args.tokens;
     if (tokens.numbers != nullptr) {
       tile_.tokens[tile_.pairs - 1 - pair] = tokens.numbers[tokens.starts[row] + time];
-    } else {
+    } else if (group_.args.wants_inputs()) {
       tile_.x_rows[pair] = group_.args.grad_x.at(row, time);
     }
   }

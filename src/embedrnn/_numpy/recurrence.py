@@ -109,8 +109,8 @@ class PackedCell:
         tape: list[_Taped],
         grad_output: Array | None,
         grad_last: tuple[Array | None, ...],
-        grad_x: Array | TokenGrads,
-        grad_initial: tuple[Array, ...],
+        grad_x: Array | TokenGrads | None,
+        grad_initial: tuple[Array | None, ...],
         grads: Weights,
         at: int,
     ) -> None:
@@ -118,9 +118,14 @@ class PackedCell:
 
         The first three arguments are those of `forward`, and the tape stays as it is. None stands
         for gradients that are zero. Those of x and of the weights, in the order of `pack`, are
-        added to, that of x at valid steps only; those of the initial states are filled.
+        added to, that of x at valid steps only; those of the initial states are filled. Of x and of
+        the states, None stands for those that nobody wants.
         """
-        states = tuple(part[at] for part in grad_initial)
+        weight = self._step.from_h.weight
+        states = tuple(
+            np.empty((rows.batch, weight.shape[1]), weight.dtype) if part is None else part[at]
+            for part in grad_initial
+        )
         for part, end in zip(states, grad_last, strict=True):
             part[...] = 0 if end is None else end[at]
         first = tuple(np.zeros_like(part) for part in states)
@@ -137,7 +142,7 @@ class PackedCell:
             of_x, before = self._step.back(*taped, (grad_h, *others), into)
             if isinstance(grad_x, TokenGrads):
                 np.add.at(grad_x.grad, grad_x.numbers[grad_x.starts[alive] + t], of_x)
-            else:
+            elif grad_x is not None:
                 grad_x[where] += of_x
             for part, value in zip(states, before, strict=True):
                 part[alive] = value
@@ -204,7 +209,7 @@ def _looked_up(tokens: Tokens, alive: Array, t: Array) -> Array:
     return widen(tokens.table[tokens.rows[numbers]], tokens.storage)
 
 
-def _time(x: Array | Tokens | TokenGrads, other: Array | None, rows: Rows) -> int:
+def _time(x: Array | Tokens | TokenGrads | None, other: Array | None, rows: Rows) -> int:
     """Return T of padded rows without lengths."""
     if rows.lengths is not None:
         return int(rows.lengths.max(initial=0))

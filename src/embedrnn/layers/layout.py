@@ -42,19 +42,22 @@ class Layout(NamedTuple):
             flat[to] = flat[origin]
         return self.results(array, states)
 
-    def results(self, array: Any, states: States) -> tuple[Any, Any]:
+    def results(self, array: Any, states: GivenStates) -> tuple[Any, Any]:
         """Return an array with a row for each step in the form that x came in, and states.
 
         Those are of our own, and leave in the caller's order, as a tuple where there are several.
+        None stays None.
         """
-        if self.fields is not None:
+        if array is not None and self.fields is not None:
             array = Packed(array, *self.fields)
+        if array is not None and self.alone:
+            array = array[0]
         if self.order is not None:
             for part in states:
-                part[:, self.order] = part.copy()
+                if part is not None:
+                    part[:, self.order] = part.copy()
         if self.alone:
-            array = None if array is None else array[0]
-            states = without_batch_axis(states)
+            states = tuple(None if part is None else part[:, 0] for part in states)
         return array, states if len(states) > 1 else states[0]
 
     def cotangent(self, value: Any, width: int, dtype: Any) -> Array | None:

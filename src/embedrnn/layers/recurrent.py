@@ -253,9 +253,16 @@ class Recurrent(Layer):
         return self._run_vjp(below, layout, state, rng)
 
     def _run_vjp(
-        self, below: Array, layout: Layout, state: Any, rng: Any = None
+        self,
+        below: Array,
+        layout: Layout,
+        state: Any,
+        rng: Any = None,
+        *,
+        of_x: bool = True,
+        of_state: bool = True,
     ) -> tuple[tuple[Any, Any], Callable[..., RecurrentGrads]]:
-        """Run over what has been read, and back."""
+        """Run over what has been read, and back, to x and to the state if that is wanted."""
         tape = self._tape(layout.rows.pairs(below.shape), rng)
         stack, shape = self._stack, below.shape
         outputs = stack.run(tape.cells, (below,) * stack.directions, layout, state, tape)
@@ -263,10 +270,14 @@ class Recurrent(Layer):
         def backward(grad_output: Any = None, grad_state: Any = None) -> RecurrentGrads:
             grad = layout.cotangent(grad_output, stack.width, self.dtype)
             of_last = stack.state_cotangents(layout, grad_state)
-            of_x, parameters = np.zeros(shape, self.dtype), self._zeros()
-            sources = (of_x,) * stack.directions
-            of_first = stack.back(tape, layout, grad, of_last, sources, parameters)
-            return RecurrentGrads(*layout.results(of_x, of_first), parameters)
+            # Rows without lengths are as long as an array of steps says.
+            says = of_x or (grad is None and layout.rows.lengths is None)
+            grad_x, parameters = np.zeros(shape, self.dtype) if says else None, self._zeros()
+            sources = (grad_x,) * stack.directions
+            grad_first = stack.back(
+                tape, layout, grad, of_last, sources, parameters, of_state=of_state
+            )
+            return RecurrentGrads(*layout.results(grad_x, grad_first), parameters)
 
         return layout.outputs(outputs.steps, outputs.states), backward
 

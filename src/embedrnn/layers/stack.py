@@ -16,7 +16,7 @@ from embedrnn.layers.tape import Tape
 
 # What the first layer reads in each direction, and what the gradient of that is added to.
 Sources = Sequence[Array] | Sequence[Tokens]
-SourceGrads = Sequence[Array] | Sequence[TokenGrads]
+SourceGrads = Sequence[Array | None] | Sequence[TokenGrads]
 
 
 class Outputs(NamedTuple):
@@ -172,14 +172,16 @@ class Stack(NamedTuple):
         of_last: GivenStates,
         sources: SourceGrads,
         parameters: Mapping[str, Array],
-    ) -> States:
+        *,
+        of_state: bool = True,
+    ) -> GivenStates:
         """Walk back over what `run` recorded, from the last layer to the first.
 
         The gradients of what it read and of the parameters are added to; returns those of the
-        states before the first step.
+        states before the first step, if they are wanted.
         """
         shape = (self.num_layers * self.directions, layout.rows.batch, self.hidden)
-        of_first = tuple(np.empty(shape, self.dtype) for _ in of_last)
+        of_first = tuple(np.empty(shape, self.dtype) if of_state else None for _ in of_last)
         for layer in reversed(range(self.num_layers)):
             of_below = np.zeros((*layout.steps, self.width), self.dtype) if layer > 0 else None
             below = sources if of_below is None else (of_below,) * self.directions

@@ -23,7 +23,7 @@ def _forward(*arguments: Any) -> torch.Tensor:
 
 
 def _backward(grad: torch.Tensor, *arguments: Any) -> list[torch.Tensor]:
-    _, back = _call(*arguments).vjp()
+    _, back = _call(*arguments).vjp(())
     found: list[Any] = list(back(grad.numpy(force=True)))
     return found
 

@@ -47,7 +47,7 @@ class BagCall(NamedTuple):
         bags = embedding_bag(self.table, self.indices, self.offsets, **self._options())
         return (torch.from_numpy(bags),)
 
-    def vjp(self) -> tuple[Tensors, Callable[..., Grads]]:
+    def vjp(self, needed: Sequence[bool]) -> tuple[Tensors, Callable[..., Grads]]:
         """Return the same, and the function to the gradients."""
         output, back = embedding_bag_vjp(self.table, self.indices, self.offsets, **self._options())
         n_rows = len(self.table)

@@ -122,7 +122,8 @@ class _Operator:
 
     def _backward(self, *grads_and_arguments: Any) -> list[torch.Tensor]:
         grads, arguments = self._split(grads_and_arguments)
-        _, back = _call(self.name, *arguments).vjp()
+        needed = [True] * (1 + self.states)
+        _, back = _call(self.name, *arguments).vjp(needed)
         found: list[Any] = list(back(*(grad.numpy(force=True) for grad in grads)))
         return found
 

@@ -17,10 +17,10 @@ class Call(Protocol):
     def forward(self) -> Tensors:
         """Return what comes out."""
 
-    def vjp(self) -> tuple[Tensors, Callable[..., Grads]]:
+    def vjp(self, needed: Sequence[bool]) -> tuple[Tensors, Callable[..., Grads]]:
         """Return what comes out, and a function from the gradients of that to those of the tensors.
 
-        Gradients that are None stand for zeros.
+        Gradients that are None stand for zeros, or are those that are not needed.
         """
 
     def in_torch(self, tensors: Sequence[torch.Tensor]) -> Tensors:
@@ -40,7 +40,7 @@ class _Recorded(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> Tensors:
-        outputs, back = call.vjp()
+        outputs, back = call.vjp(ctx.needs_input_grad[1:])
         ctx.call = call
         ctx.save_for_backward(*tensors, _holding(back))
         ctx.set_materialize_grads(False)
@@ -55,7 +55,7 @@ class _Recorded(torch.autograd.Function):
         if torch.is_grad_enabled():
             return None, *_differentiable(ctx.call, tensors, needed, grads)
         given = [None if grad is None else grad.numpy(force=True) for grad in grads]
-        back = getattr(holder, "back", None) or ctx.call.vjp()[1]
+        back = getattr(holder, "back", None) or ctx.call.vjp(needed)[1]
         found = back(*given)
         return None, *(grad if need else None for grad, need in zip(found, needed, strict=True))
 

@@ -167,9 +167,12 @@ class RecurrentCall(NamedTuple):
         """Return the output and the last states."""
         return self._tensors(*self.layer._run(*self.sequences[:2], self._state()))
 
-    def vjp(self) -> tuple[Tensors, Callable[..., Grads]]:
+    def vjp(self, needed: Sequence[bool]) -> tuple[Tensors, Callable[..., Grads]]:
         """Return the same, and the function to the gradients."""
-        result, back = self.layer._run_vjp(*self.sequences[:2], self._state())
+        of_state = any(needed[1 : 1 + len(self.states)])
+        result, back = self.layer._run_vjp(
+            *self.sequences[:2], self._state(), of_x=needed[0], of_state=of_state
+        )
 
         def backward(output: Array | None, *last: Array | None) -> Grads:
             if output is not None:
@@ -178,9 +181,9 @@ class RecurrentCall(NamedTuple):
             of_last = last if self.kind.states > 1 else last[0]
             grads = back(output, None if all(part is None for part in last) else of_last)
             of_first = grads.state if self.kind.states > 1 else (grads.state,)
-            found = [_data(grads.x).reshape(self.sequences.shape)]
-            found += of_first[: len(self.states)]
-            return [torch.from_numpy(grad) for grad in (*found, *grads.parameters.values())]
+            of_x = None if grads.x is None else _data(grads.x).reshape(self.sequences.shape)
+            found = (of_x, *of_first[: len(self.states)], *grads.parameters.values())
+            return [None if grad is None else torch.from_numpy(grad) for grad in found]
 
         return self._tensors(*result), backward
 
