@@ -161,6 +161,8 @@ calls_of_product(std::ptrdiff_t rows, std::ptrdiff_t inputs, std::ptrdiff_t outp
 inline constexpr double kFlopsOfOverhead = 1e3;
 // Flops between two looks for a Ctrl-C, some 10 us.
 inline constexpr double kFlopsPerCheckpoint = 1e6;
+// Bytes of a weight that a thread packs in one go, some 20 us: a smaller one is not worth sharing.
+inline constexpr std::ptrdiff_t kPackedBytes = std::ptrdiff_t{1} << 19;
 // Bytes of padding that are filled between two looks for a Ctrl-C.
 inline constexpr std::ptrdiff_t kZeroedBytes = std::ptrdiff_t{1} << 17;
 // Steps of the first tile of a team: who comes late joins in the second.

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 
+#include "ops/costs.h"
 #include "ops/dims.h"
 #include "runtime/interrupt.h"
+#include "runtime/pool.h"
 
 namespace embedrnn::ops {
 
@@ -57,42 +59,60 @@ class Packing {
   std::ptrdiff_t gates_, hidden_, lanes_, panel_, unit_vectors_, panels_;
 };
 
-// Packs a (gates * hidden, K) weight. Looks for a Ctrl-C every 100 us or so.
+// Shares the packing of n parts of a weight of so many elements among threads. Calls body(part),
+// and looks for a Ctrl-C behind some of them.
+template <class T, class Body>
+void pack_in_parts(std::ptrdiff_t n, std::ptrdiff_t elements, const Body& body) {
+  const std::ptrdiff_t bytes = elements * std::ptrdiff_t{sizeof(T)};
+  const std::ptrdiff_t chunks = std::min(n, (bytes + kPackedBytes - 1) / kPackedBytes);
+  runtime::parallel_for(chunks, [&](std::int64_t chunk) {
+    const std::ptrdiff_t end = (chunk + 1) * n / chunks;
+    for (std::ptrdiff_t part = chunk * n / chunks; part < end; ++part) body(part);
+    runtime::checkpoint();
+  });
+}
+
+// Packs the rows of a (gates * hidden, K) weight that vector v holds.
+template <class T>
+void pack_vector(const Packing& packing,
+                 const MatrixView<const T>& weight,
+                 const kernels::RecurrentKernels<T>& kernels,
+                 std::ptrdiff_t v,
+                 T* packed) {
+  constexpr std::ptrdiff_t kTile =
+      64;  // columns read of one row at a time, so that reads and writes both stay in L1
+  const std::ptrdiff_t lanes = packing.lanes(), k_stride = packing.k_stride(v);
+  T* const to = packed + packing.start(v, weight.cols);
+  for (std::ptrdiff_t tile = 0; tile < weight.cols; tile += kTile) {
+    const std::ptrdiff_t end = std::min(tile + kTile, weight.cols);
+    for (std::ptrdiff_t k = tile; packing.rows(v) < lanes && k < end; ++k) {
+      std::fill_n(to + k * k_stride, lanes, T{0});
+    }
+    if (weight.col_stride == 1) {
+      kernels.transpose({.from = &weight(packing.first_row(v), tile),
+                         .from_stride = weight.row_stride,
+                         .rows = packing.rows(v),
+                         .cols = end - tile,
+                         .to = to + tile * k_stride,
+                         .to_stride = k_stride});
+      continue;
+    }
+    for (std::ptrdiff_t lane = 0; lane < packing.rows(v); ++lane) {
+      for (std::ptrdiff_t k = tile; k < end; ++k) {
+        to[k * k_stride + lane] = weight(packing.first_row(v) + lane, k);
+      }
+    }
+  }
+}
+
 template <class T>
 void pack_weight(const Packing& packing,
                  const MatrixView<const T>& weight,
                  const kernels::RecurrentKernels<T>& kernels,
                  T* packed) {
-  constexpr std::ptrdiff_t kTile =
-      64;  // columns read of one row at a time, so that reads and writes both stay in L1
-  constexpr std::ptrdiff_t kTiles = 64;  // that are packed between two looks for a Ctrl-C
-  const std::ptrdiff_t vectors = packing.vectors(), lanes = packing.lanes();
-  std::ptrdiff_t tiles = 0;
-  for (std::ptrdiff_t v = 0; v < vectors; ++v) {
-    const std::ptrdiff_t k_stride = packing.k_stride(v);
-    T* const to = packed + packing.start(v, weight.cols);
-    for (std::ptrdiff_t tile = 0; tile < weight.cols; tile += kTile) {
-      if (++tiles % kTiles == 0) runtime::checkpoint();
-      const std::ptrdiff_t end = std::min(tile + kTile, weight.cols);
-      for (std::ptrdiff_t k = tile; packing.rows(v) < lanes && k < end; ++k) {
-        std::fill_n(to + k * k_stride, lanes, T{0});
-      }
-      if (weight.col_stride == 1) {
-        kernels.transpose({.from = &weight(packing.first_row(v), tile),
-                           .from_stride = weight.row_stride,
-                           .rows = packing.rows(v),
-                           .cols = end - tile,
-                           .to = to + tile * k_stride,
-                           .to_stride = k_stride});
-        continue;
-      }
-      for (std::ptrdiff_t lane = 0; lane < packing.rows(v); ++lane) {
-        for (std::ptrdiff_t k = tile; k < end; ++k) {
-          to[k * k_stride + lane] = weight(packing.first_row(v) + lane, k);
-        }
-      }
-    }
-  }
+  pack_in_parts<T>(packing.vectors(), packing.elements(weight.cols), [&](std::ptrdiff_t v) {
+    pack_vector(packing, weight, kernels, v, packed);
+  });
 }
 
 // Packs the transpose of a packed weight of K columns, as of one gate of K units.
@@ -104,7 +124,8 @@ void pack_transposed(const Packing& packing,
                      T* transposed) {
   const std::ptrdiff_t lanes = packing.lanes(), inputs = packing.gates() * packing.hidden();
   const Packing to(1, k, lanes);
-  for (std::ptrdiff_t first = 0; first < to.vectors(); first += to.panel()) {
+  pack_in_parts<T>(to.panels(), to.elements(inputs), [&](std::ptrdiff_t part) {
+    const std::ptrdiff_t first = part * to.panel();
     const std::ptrdiff_t width = to.k_stride(first), column = first * lanes;
     const std::ptrdiff_t cols = std::min(width, k - column);
     T* const panel = transposed + to.start(first, inputs);
@@ -119,8 +140,7 @@ void pack_transposed(const Packing& packing,
       for (std::ptrdiff_t row = 0; cols < width && row < packing.rows(v); ++row)
         std::fill(rows + row * width + cols, rows + (row + 1) * width, T{0});
     }
-    runtime::checkpoint();
-  }
+  });
 }
 
 // Packs a bias of gates * hidden elements, plus the first `b_rows` elements of another; an absent
