@@ -7,7 +7,6 @@ from embedrnn.bag import BagGrads, embedding_bag, embedding_bag_argmax, embeddin
 from embedrnn.clipping import clip_grad_norm
 from embedrnn.coalesce import RowGrad, coalesce
 from embedrnn.gru import GRUGrads, gru_forward, gru_vjp
-from embedrnn.layers import GRU, LSTM, RNN, Embedding, EmbeddingBag, RecurrentGrads
 from embedrnn.lstm import LSTMGrads, lstm_forward, lstm_vjp
 from embedrnn.packed import Packed
 from embedrnn.padding import pad, unpad
@@ -19,6 +18,7 @@ from embedrnn.version import __version__
 
 if TYPE_CHECKING:
     from embedrnn import convert, optim, vectors
+    from embedrnn.layers import GRU, LSTM, RNN, Embedding, EmbeddingBag, RecurrentGrads
     from embedrnn.layers.encoder import Encoder, EncoderGrads
     from embedrnn.layers.frozen import FrozenEncoder
     from embedrnn.vocabulary import PaddedIds, RaggedIds, Vocabulary
@@ -72,6 +72,12 @@ __all__ = [
 
 # What not everybody needs is imported when it is asked for: modules, and where the others stand.
 _LATER = {
+    "GRU": "layers",
+    "LSTM": "layers",
+    "RNN": "layers",
+    "Embedding": "layers",
+    "EmbeddingBag": "layers",
+    "RecurrentGrads": "layers",
     "Encoder": "layers.encoder",
     "EncoderGrads": "layers.encoder",
     "FrozenEncoder": "layers.frozen",
@@ -88,7 +94,9 @@ def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = import_module(f"{__name__}.{_LATER[name]}")
-    return module if name == _LATER[name] else getattr(module, name)
+    found = module if name == _LATER[name] else getattr(module, name)
+    globals()[name] = found  # for the next time
+    return found
 
 
 def __dir__() -> list[str]:

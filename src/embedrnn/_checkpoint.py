@@ -9,7 +9,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn import _check
+from embedrnn._check import state as _check_state
 
 StateDict = Mapping[str, npt.ArrayLike] | str | os.PathLike[str]
 
@@ -29,7 +29,7 @@ def opened(state_dict: Any, *, widens: bool = False) -> Iterator[Any]:
     """
     if not isinstance(state_dict, (str, os.PathLike)):
         yield state_dict
-    elif _check.file_kind(state_dict) == ".safetensors":
+    elif _check_state.file_kind(state_dict) == ".safetensors":
         reader = importlib.import_module("embedrnn._safetensors")  # which not everybody needs
         yield reader.SafeTensors(state_dict, widens=widens)
     else:

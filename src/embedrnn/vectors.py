@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from embedrnn import _check, _npz
 from embedrnn import _word_files as _files
+from embedrnn._check import stream as _check_stream
 from embedrnn._check import vectors as _rules
 from embedrnn._check.encoder import require_path
 from embedrnn._quiet import quiet
@@ -155,7 +156,7 @@ def load(
         require_path(cache, "cache")
     options = _rules.options(dtype, limit, errors, bad_lines, binary)
     options |= _rules.named(padding=padding, unknown=unknown)
-    bar = _check.bar_of(progress)
+    bar = _check_stream.bar_of(progress)
     file = Path(path)
     if _is_saved(file):
         return _picked(_saved(file)[0], dtype, options)

@@ -70,15 +70,6 @@ from embedrnn._check.rows import (
     scatter_add,
 )
 from embedrnn._check.sequences import bags, sequences
-from embedrnn._check.state import (
-    Fitting,
-    Named,
-    file_kind,
-    parameters,
-    recurrent_names,
-    untold,
-)
-from embedrnn._check.stream import bar_of, stream, streamed
 from embedrnn._check.table import given_table, table_options
 from embedrnn._check.words import PRETRAINED_WORDS, RECURRENT_WORDS, TABLE_WORDS, only_words
 
@@ -87,8 +78,6 @@ __all__ = [
     "PRETRAINED_WORDS",
     "RECURRENT_WORDS",
     "TABLE_WORDS",
-    "Fitting",
-    "Named",
     "ScatterAdd",
     "absent_where",
     "along",
@@ -102,7 +91,6 @@ __all__ = [
     "bag_gradient",
     "bag_into",
     "bags",
-    "bar_of",
     "below_one",
     "choice",
     "coalesce",
@@ -112,7 +100,6 @@ __all__ = [
     "directions",
     "dtype_like",
     "few_rows",
-    "file_kind",
     "flag",
     "float_dtype",
     "float_table",
@@ -135,10 +122,8 @@ __all__ = [
     "packed",
     "pad",
     "parameter_names",
-    "parameters",
     "positive",
     "recurrence",
-    "recurrent_names",
     "repeats_padding",
     "require_addressable",
     "require_gradient",
@@ -155,13 +140,10 @@ __all__ = [
     "size",
     "state_cotangents",
     "storage_of",
-    "stream",
-    "streamed",
     "sum_dtype",
     "table_options",
     "take",
     "unpad",
-    "untold",
     "whole",
     "without_padding",
 ]

@@ -7,8 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from embedrnn import _check, _npz
+from embedrnn import _npz
 from embedrnn._check import encoder as _check_encoder
+from embedrnn._check import state as _check_state
 from embedrnn._check.tokens import Ids
 from embedrnn._sequences import Tokens
 from embedrnn.layers.encoding import Encoding, Listed
@@ -149,8 +150,8 @@ class FrozenEncoder(Encoding):
             path, [arrays.pop(name, None) for name in names], len(stack.cell.gates) * stack.hidden,
             stack.dtype, about["padding_idx"],
         )  # fmt: skip
-        named = _check.Named("parameters", arrays)
-        fitting = _check.parameters(f"the encoder in {path}", shapes, options["dtype"], named)
+        named = _check_state.Named("parameters", arrays)
+        fitting = _check_state.parameters(f"the encoder in {path}", shapes, options["dtype"], named)
         own = {name: np.array(array) for name, array in fitting.arrays.items()}
         return cls._of(
             kind._made(options, own), products,

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from embedrnn import _check
 from embedrnn._backend import Backend, PackedCell
-from embedrnn._check import Fitting, Named
+from embedrnn._check import state as _check_state
+from embedrnn._check.state import Fitting, Named
 from embedrnn._checkpoint import StateDict, opened
 from embedrnn.layers.lock import Lock
 from embedrnn.quantized import QuantizedRows
@@ -220,7 +221,7 @@ class Layer(ABC):
         with opened(state_dict, widens=cast) as given:
             named = cls._named("state_dict", given, prefix, widens=cast)
             told, found = cls._told(named)
-            _check.untold(cls.__name__, told, options)
+            _check_state.untold(cls.__name__, told, options)
             make: Any = cls
             dtype = found if dtype is None else dtype
             layer: Self = make(**told, dtype=dtype, **options, _bare=True)
@@ -315,7 +316,7 @@ class Layer(ABC):
     ) -> Fitting:
         options = self._given_options()
         shapes, dtype = self._shapes(options), self._stored_in(options)
-        fitting = _check.parameters(
+        fitting = _check_state.parameters(
             repr(self), shapes, dtype, named, whole=whole, extra=extra, cast=cast
         )
         new = {name: np.array(array, order="C") for name, array in fitting.arrays.items()}
@@ -398,7 +399,7 @@ def _unpickled(
     checked = cls._checked(**options)
     shapes, dtype = cls._shapes(checked), cls._stored_in(checked)
     named = Named("parameters", parameters)
-    fitting = _check.parameters(f"the pickled {name}", shapes, dtype, named)
+    fitting = _check_state.parameters(f"the pickled {name}", shapes, dtype, named)
     layer = cls._made(checked, fitting.arrays)
     layer.__dict__.update(others)
     return layer

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from embedrnn import _check
 from embedrnn._backend import Backend, PackedCell, current
 from embedrnn._cells import Cell
-from embedrnn._check import Named
+from embedrnn._check import state as _check_state
+from embedrnn._check.state import Named
 from embedrnn._docs import RECURRENCE, documented
 from embedrnn._sequences import Rows
 from embedrnn.layers.layer import Array, Layer, Shapes
@@ -121,7 +122,7 @@ class Recurrent(Layer):
     @classmethod
     def _told(cls, named: Named) -> tuple[dict[str, Any], npt.DTypeLike | None]:
         stems = ("weight_ih", "weight_hh", "bias_hh", *cls._optional)
-        present, layers, both_ways = _check.recurrent_names(named.names(), stems)
+        present, layers, both_ways = _check_state.recurrent_names(named.names(), stems)
         weight_ih, weight_hh = named.told(("weight_ih_l0", "weight_hh_l0"), axes=2).values()
         told = {
             "input_size": weight_ih.shape[1],

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
+from embedrnn._check import stream as _check_stream
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -54,7 +55,7 @@ def in_batches(
     all before it. What is no `Exception`, as KeyboardInterrupt, comes at once. After any of these,
     and where the generator is closed early, no batch begins, and the one that runs is waited for.
     """
-    items, bar = _check.stream("sequences", sequences), _check.bar_of(progress)
+    items, bar = _check_stream.stream("sequences", sequences), _check_stream.bar_of(progress)
     size, context = _check.size("batch_tokens", batch_tokens), copy_context()
     results = _results(items, lambda batch: context.run(run, batch), size)
     return results if bar is None else _shown(results, bar, _length(sequences))
@@ -105,7 +106,7 @@ def _windows(items: Iterator[Any], size: int) -> Iterator[tuple[list[Ids], Excep
         window, held = list[Ids](), 0
         try:
             while held < size:
-                window.append(_check.streamed("sequences", number, next(items)))
+                window.append(_check_stream.streamed("sequences", number, next(items)))
                 number, held = number + 1, held + max(1, len(window[-1]))
         except Exception as error:
             ended = error

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from embedrnn import _check
 from embedrnn._backend import current
-from embedrnn._check import Named
+from embedrnn._check.state import Named
 from embedrnn._grouping import group
 from embedrnn._quiet import quiet
 from embedrnn._storage import INT8_HEADER
