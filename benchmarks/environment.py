@@ -11,8 +11,11 @@ from typing import Any
 
 import embedrnn as er
 
-_PACKAGES = ("numpy", "torch", "onnxruntime", "openvino", "scipy", "numba", "threadpoolctl")
-_STEERING = ("EMBEDRNN_", "OMP_", "OPENBLAS_", "MKL_", "NPY_", "KMP_")
+_PACKAGES = (
+    "numpy", "torch", "keras", "jax", "onnx", "onnxruntime", "openvino", "scipy", "numba",
+    "threadpoolctl",
+)  # fmt: skip
+_STEERING = ("EMBEDRNN_", "KERAS_", "OMP_", "OPENBLAS_", "MKL_", "NPY_", "KMP_")
 
 
 def describe() -> dict[str, Any]:

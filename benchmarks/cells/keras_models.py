@@ -22,7 +22,7 @@ def flops(work: StackedModel) -> float:
 
 def _cell(kind: str, shape: Shape) -> Cell:
     batch, steps, n_layers, hidden = shape
-    operation = Operation(f"keras_{kind}", "fma_flops", flops, 1e-5, {1: Goal(5, 1)})
+    operation = Operation(f"keras_{kind}", "fma_flops", flops, 1e-5, {1: Goal(11, 1)})
     return Cell(
         "keras",
         operation,
