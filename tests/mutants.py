@@ -85,7 +85,7 @@ MUTANTS = [
     ),
     Mutant(
         "output of a direction overwritten by the product", "src/embedrnn/layers/stack.py",
-        "np.empty_like(out) if kept else out", "out", "test_directions.py",
+        "both = np.empty_like(out),", "both = out,", "test_directions.py",
     ),
     Mutant(
         "back through one reverse direction as if it were not", "src/embedrnn/layers/stack.py",
