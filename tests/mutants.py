@@ -165,6 +165,20 @@ MUTANTS = [
         "test_state_dict.py",
     ),
     Mutant(
+        "gradient of the peephole of o by the cell state before the step",
+        "cpp/kernels/lstm-inl.h", "unit.gate(6, d_o * new_c);", "unit.gate(6, d_o * c);",
+        "test_recurrence_vjp.py",
+    ),
+    Mutant(
+        "gradient of a leak without the state that it left", "cpp/kernels/rnn-inl.h",
+        "unit.gate(1, dh * (n - h));", "unit.gate(1, dh * n);", "test_recurrence_vjp.py",
+    ),
+    Mutant(
+        "what resets hand on lost where only it is wanted", "cpp/ops/recurrence/run_back.cpp",
+        "tile_.first_step > 0 || args_.wants_initial()", "args_.wants_initial()",
+        "test_recurrence_vjp.py",
+    ),
+    Mutant(
         "peepholes from ONNX", "src/embedrnn/convert/onnx/weights.py", "[[0, 2, 1]]", "[[0, 1, 2]]",
         "test_convert.py",
     ),
