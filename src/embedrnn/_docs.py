@@ -291,3 +291,24 @@ TypeError, ValueError
     As embedrnn's function of this name does; TypeError also if what is differentiated is no
     array.""",
 }
+
+# Of the modules for PyTorch.
+TORCH_MODULE = {
+    "sizes": """\
+input_size, hidden_size, num_layers : int
+    Features of the input, I, units of each layer and direction, H, and layers.""",
+    "options": """\
+bias : bool
+    Whether there are biases.
+batch_first : True
+    No other value has a meaning: what comes in and goes out is (B, T, ...).
+dropout : 0
+    No other value has a meaning: put a `torch.nn.Dropout` between two modules.
+bidirectional : bool
+    Whether each layer also walks from each row's last valid step to its first.
+device, dtype
+    Of the parameters, as in PyTorch. Calls run on a CPU, in float32 or float64.""",
+    "errors": """\
+TypeError, ValueError
+    If a size is not an integer or too small, or an option has no meaning here.""",
+}

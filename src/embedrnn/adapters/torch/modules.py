@@ -6,6 +6,7 @@ import torch
 
 from embedrnn import _check
 from embedrnn._check import adapters as _rules
+from embedrnn._docs import TORCH_MODULE, documented
 from embedrnn.adapters.torch import ops
 from embedrnn.adapters.torch.parameters import layer_over, weights_of
 from embedrnn.adapters.torch.recorded import run
@@ -105,6 +106,7 @@ class _Recurrent(torch.nn.Module):
         return ", ".join(said)
 
 
+@documented(TORCH_MODULE)
 class RNN(_Recurrent):
     """A stack of Elman layers as a module of PyTorch, called with lengths.
 
@@ -113,24 +115,13 @@ class RNN(_Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers : int
-        Features of the input, I, units of each layer and direction, H, and layers.
+    {sizes}
     nonlinearity : {"tanh", "relu"}
-    bias : bool
-        Whether there are biases.
-    batch_first : True
-        No other value has a meaning: what comes in and goes out is (B, T, ...).
-    dropout : 0
-        No other value has a meaning: put a `torch.nn.Dropout` between two modules.
-    bidirectional : bool
-        Whether each layer also walks from each row's last valid step to its first.
-    device, dtype
-        Of the parameters, as in PyTorch. Calls run on a CPU, in float32 or float64.
+    {options}
 
     Raises
     ------
-    TypeError, ValueError
-        If a size is not an integer or too small, or an option has no meaning here.
+    {errors}
 
     See Also
     --------
@@ -170,6 +161,7 @@ class RNN(_Recurrent):
         )  # fmt: skip
 
 
+@documented(TORCH_MODULE)
 class GRU(_Recurrent):
     """A stack of GRU layers as a module of PyTorch, called with lengths.
 
@@ -178,23 +170,11 @@ class GRU(_Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers : int
-        Features of the input, I, units of each layer and direction, H, and layers.
-    bias : bool
-        Whether there are biases.
-    batch_first : True
-        No other value has a meaning: what comes in and goes out is (B, T, ...).
-    dropout : 0
-        No other value has a meaning: put a `torch.nn.Dropout` between two modules.
-    bidirectional : bool
-        Whether each layer also walks from each row's last valid step to its first.
-    device, dtype
-        Of the parameters, as in PyTorch. Calls run on a CPU, in float32 or float64.
+    {sizes, options}
 
     Raises
     ------
-    TypeError, ValueError
-        If a size is not an integer or too small, or an option has no meaning here.
+    {errors}
 
     See Also
     --------
@@ -232,6 +212,7 @@ class GRU(_Recurrent):
         )  # fmt: skip
 
 
+@documented(TORCH_MODULE)
 class LSTM(_Recurrent):
     """A stack of LSTM layers as a module of PyTorch, called with lengths.
 
@@ -240,23 +221,11 @@ class LSTM(_Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers : int
-        Features of the input, I, units of each layer and direction, H, and layers.
-    bias : bool
-        Whether there are biases.
-    batch_first : True
-        No other value has a meaning: what comes in and goes out is (B, T, ...).
-    dropout : 0
-        No other value has a meaning: put a `torch.nn.Dropout` between two modules.
-    bidirectional : bool
-        Whether each layer also walks from each row's last valid step to its first.
-    device, dtype
-        Of the parameters, as in PyTorch. Calls run on a CPU, in float32 or float64.
+    {sizes, options}
 
     Raises
     ------
-    TypeError, ValueError
-        If a size is not an integer or too small, or an option has no meaning here.
+    {errors}
 
     See Also
     --------
