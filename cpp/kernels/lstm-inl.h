@@ -28,7 +28,9 @@ void lstm_step(const CellStep<T>& s) noexcept {
           const Vec<T> c_prev = load(s.c + at(s, row, u));
           const Vec<T> to_i = seen(tile(row, v), 0, c_prev), to_g = tile(row, v + 2);
           const Vec<T> f = sigmoid<T>(seen(tile(row, v + 1), 1, c_prev));
-          const Vec<T> c = f * c_prev + sigmoid_times_tanh<T>(to_i, to_g);
+          // Apart from the sum: what a sanitizer checks in between would keep GCC from fusing that
+          // with its product, as it does in other builds.
+          const Vec<T> i_g = sigmoid_times_tanh<T>(to_i, to_g), c = f * c_prev + i_g;
           const Vec<T> to_o = seen(tile(row, v + 3), 2, c);
           if (s.kept != nullptr) {
             const Vec<T> i = near_sigmoid<T>(to_i), g = near_tanh<T>(to_g);
@@ -59,11 +61,12 @@ void lstm_step_back(const CellStepBack<T>& s) noexcept {
 template <class T>
 void peephole_step_back(const CellStepBack<T>& s) noexcept {
   for_units_back<6>(s, [](const UnitBack<T>& unit) {
-    const auto peephole = [&](std::ptrdiff_t which) { return diagonal<3>(unit, unit.u, which); };
+    const Vec<T> p_i = diagonal<3>(unit, unit.u, 0), p_f = diagonal<3>(unit, unit.u, 1);
+    const Vec<T> p_o = diagonal<3>(unit, unit.u, 2);
     const Vec<T> i = unit.of(1), f = unit.of(2), g = unit.of(3), o = unit.of(4), c = unit.of(5);
     const Vec<T> dh = load(unit.dh), new_c = f * c + rounded(i * g), tanh_c = tanh<T>(new_c);
     const Vec<T> d_o = dh * tanh_c * o * (T{1} - o);
-    const Vec<T> dc = load(unit.dc) + dh * o * (T{1} - tanh_c * tanh_c) + d_o * peephole(2);
+    const Vec<T> dc = load(unit.dc) + dh * o * (T{1} - tanh_c * tanh_c) + d_o * p_o;
     const Vec<T> d_i = dc * g * i * (T{1} - i), d_f = dc * c * f * (T{1} - f);
     unit.gate(0, d_i);
     unit.gate(1, d_f);
@@ -72,7 +75,7 @@ void peephole_step_back(const CellStepBack<T>& s) noexcept {
     unit.gate(4, d_i * c);
     unit.gate(5, d_f * c);
     unit.gate(6, d_o * new_c);
-    store(unit.dc, dc * f + rounded(d_i * peephole(0) + rounded(d_f * peephole(1))));
+    store(unit.dc, dc * f + rounded(d_i * p_i + rounded(d_f * p_f)));
     store(unit.dh, Vec<T>{});
   });
 }
