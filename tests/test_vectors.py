@@ -474,3 +474,11 @@ def test_there_is_no_second_table(path: Path, format: str, run_python: Any) -> N
         """,
         timeout=120,
     )
+
+
+@pytest.mark.parametrize("first", ["a 1 x 2", "a 0,1 0,2 0,3", ". . . 1 2"])
+def test_a_broken_first_line_is_no_binary_file(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "broken.vec"
+    path.write_text(f"2 3\n{first}\nb 1 2 3\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 2 must be a word and 3 numbers"):
+        er.vectors.load(path)

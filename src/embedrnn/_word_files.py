@@ -137,7 +137,18 @@ def _looks_binary(rest: bytes, width: int) -> bool:
     """Whether the first word after a header is followed by other things than numbers as text."""
     fields = rest.lstrip().partition(b"\n")[0].split()
     numbers = _numbers_at_end(fields[-width:])
-    return len(fields) == 1 or numbers < min(width, len(fields) - 1)
+    if len(fields) > 1 and numbers >= min(width, len(fields) - 1):
+        return False
+    vector = rest[rest.find(b" ") + 1 :][: 4 * width]
+    return not _is_text(vector)
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether bytes may be a part of a text: a broken line is no vector of a binary file."""
+    try:
+        return "".join(data.decode("utf-8").split()).isprintable()
+    except UnicodeDecodeError as error:
+        return error.end == len(data) and error.start > 0 and _is_text(data[: error.start])
 
 
 def _numbers_at_end(fields: Sequence[bytes]) -> int:

@@ -233,6 +233,8 @@ def _dequantize(
 ) -> _Folded:
     if attributes.get("block_size", 0) or attributes.get("output_dtype", 0):
         return None
+    if scale.size == 1:
+        scale, zero = scale.reshape(()), None if zero is None else zero.reshape(())
     if scale.ndim:
         shape = [1] * x.ndim
         shape[attributes.get("axis", 1)] = scale.size
