@@ -13,7 +13,7 @@ from embedrnn import _check, _npz
 from embedrnn import _word_files as _files
 from embedrnn._check import stream as _check_stream
 from embedrnn._check import vectors as _rules
-from embedrnn._check.encoder import require_path
+from embedrnn._check.files import require_path
 from embedrnn._quiet import quiet
 from embedrnn.vocabulary import Vocabulary
 
@@ -313,7 +313,7 @@ def _write(path: Path, vectors: Vectors, source: dict[str, Any] | None) -> None:
 def _saved(path: Path) -> tuple[Vectors, Any]:
     """Return the vectors of a file of ours, and what they were read from if it is a cache."""
     arrays = _npz.load(path, (_ABOUT, _TABLE))
-    about = _rules.about(path, arrays[_ABOUT].tobytes(), _FORMAT)
+    about = _rules.vectors_about(path, arrays[_ABOUT].tobytes(), _FORMAT)
     vocabulary = Vocabulary(about["tokens"], padding=about["padding"], unknown=about["unknown"])
     table = _rules.table(vocabulary.tokens, arrays[_TABLE])
     return Vectors(vocabulary, table), about["source"]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from embedrnn import _check
 from embedrnn._check import tokens as _check_tokens
 from embedrnn._check import vocabulary as _rules
-from embedrnn._check.encoder import require_path
+from embedrnn._check.files import require_path
 from embedrnn._modes import first_outside
 
 Ids = npt.NDArray[np.int64]

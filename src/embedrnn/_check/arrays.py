@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from embedrnn._check.array_like import Array, require_unmasked
+from embedrnn._check.array_like import Array, as_array, require_unmasked
 from embedrnn._check.options import dtype_of
 from embedrnn._quiet import quiet
 from embedrnn._storage import Storage
@@ -87,6 +87,13 @@ def is_number(dtype: np.dtype[Any]) -> bool:
 def require_numbers(name: str, array: Array) -> None:
     if not is_number(array.dtype):
         raise TypeError(f"{name} must be numbers, got {array.dtype}")
+
+
+def numbers_of(name: str, value: Any) -> Array:
+    """Check what is an array of numbers, and return it."""
+    array = as_array(name, value)
+    require_numbers(name, array)
+    return array
 
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:

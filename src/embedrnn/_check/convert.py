@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn._cells import CELLS
-from embedrnn._check.array_like import Array, as_array, require_unmasked
-from embedrnn._check.arrays import require_numbers, require_shape
+from embedrnn._check.array_like import Array, require_unmasked
+from embedrnn._check.arrays import numbers_of, require_shape
 from embedrnn._check.layers import parameter_names, require_mapping
 from embedrnn._check.options import flag, size
 
@@ -33,7 +33,7 @@ def parameters_and_peepholes(
     names = [f"{PEEPHOLES}_l{layer_number(layer)}{suffix}" for suffix in suffixes]
     rest = {name: array for name, array in parameters.items() if name not in names}
     directions = parameters_of(rest, layer)
-    given = {name: _numbers(name, parameters[name]) for name in names if name in parameters}
+    given = {name: numbers_of(name, parameters[name]) for name in names if name in parameters}
     rows, hidden = directions[0][1].shape
     for name, array in given.items():
         if rows != 4 * hidden:
@@ -60,7 +60,7 @@ def parameters_of(parameters: Mapping[Any, npt.ArrayLike], layer: int) -> list[l
     extra = sorted(mine.difference(*names))
     if extra:
         raise ValueError(f"parameters has {', '.join(extra)}, which other layouts cannot hold")
-    directions = [[_numbers(name, parameters[name]) for name in direction] for direction in names]
+    directions = [[numbers_of(name, parameters[name]) for name in direction] for direction in names]
     rows, hidden = _recurrent_shape(names[0][1], directions[0][1], transposed=False)
     inputs = directions[0][0].shape[-1:]
     shapes = [(rows, *inputs), (rows, hidden), (rows,), (rows,)]
@@ -74,7 +74,7 @@ def onnx_weights(
     W: npt.ArrayLike, R: npt.ArrayLike, B: npt.ArrayLike | None, P: npt.ArrayLike | None
 ) -> tuple[list[list[Array]], Array]:
     """Check the weights of an ONNX node, and return its directions, and the peepholes of each."""
-    w, r = _numbers("W", W), _numbers("R", R)
+    w, r = numbers_of("W", W), numbers_of("R", R)
     if w.ndim != 3 or w.shape[0] not in {1, 2}:
         raise ValueError(f"W must have shape (D, G*H, I) with D 1 or 2, got {w.shape}")
     if r.ndim != 3:
@@ -85,7 +85,7 @@ def onnx_weights(
     peepholes = _onnx_peepholes(P, w.shape[0], rows, hidden)
     if B is None:
         return [list(pair) for pair in zip(w, r, strict=True)], peepholes
-    b = _numbers("B", B)
+    b = numbers_of("B", B)
     require_shape("B", b, (w.shape[0], 2 * rows))
     return [list(four) for four in zip(w, r, b[:, :rows], b[:, rows:], strict=True)], peepholes
 
@@ -93,7 +93,7 @@ def onnx_weights(
 def _onnx_peepholes(P: npt.ArrayLike | None, directions: int, rows: int, hidden: int) -> Array:
     if P is None:
         return np.empty((0, 3 * hidden))
-    p = _numbers("P", P)
+    p = numbers_of("P", P)
     if rows != 4 * hidden:
         raise ValueError(f"P must be None where R is not that of an LSTM, got shape {p.shape}")
     require_shape("P", p, (directions, 3 * hidden))
@@ -108,7 +108,7 @@ def keras_weights(
     require_unmasked("weights", weights)
     if not isinstance(weights, (Sequence, np.ndarray)) or isinstance(weights, (str, bytes)):
         raise TypeError(f"weights must be a list of arrays, got {type(weights).__name__}")
-    arrays = [_numbers(f"weights[{i}]", array) for i, array in enumerate(weights)]
+    arrays = [numbers_of(f"weights[{i}]", array) for i, array in enumerate(weights)]
     if len(arrays) not in {2, 3, 4, 6}:
         raise ValueError(
             "weights must be 2 or 3 arrays (kernel, recurrent_kernel, bias), or twice as many of "
@@ -163,12 +163,6 @@ def _require_keras_shape(
 def layer_number(layer: Any) -> int:
     """Check which layer of a stack is meant."""
     return size("layer", layer, least=0)
-
-
-def _numbers(name: str, value: Any) -> Array:
-    array = as_array(name, value)
-    require_numbers(name, array)
-    return array
 
 
 def _two_biases(bias: Array) -> Sequence[Array]:

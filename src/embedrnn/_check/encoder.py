@@ -1,7 +1,5 @@
 """Rules of encoders, and of the files that frozen ones are kept in."""
 
-import json
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +16,7 @@ from embedrnn._check.arrays import (
     storage_of,
     sum_dtype,
 )
+from embedrnn._check.files import About, about
 from embedrnn._check.options import dtype_of
 from embedrnn._storage import Storage
 
@@ -54,36 +53,21 @@ def frozen_dtype(dtype: npt.DTypeLike | None, layer: DType) -> DType:
     return found
 
 
-def require_path(value: Any, name: str = "path") -> None:
-    """Check what names a file."""
-    if not isinstance(value, (str, os.PathLike)):
-        raise TypeError(f"{name} must be a str or an os.PathLike, got {type(value).__name__}")
-
-
 def require_no_cotangent(value: Any) -> None:
     """Check that nothing is given as the gradient of outputs that there are none of."""
     if value is not None:
         raise ValueError("grad_output must be None where output is False")
 
 
-def frozen_about(path: Any, text: bytes, version: int, layers: Sequence[str]) -> dict[str, Any]:
+def frozen_about(path: Any, text: bytes, version: int, layers: Sequence[str]) -> About:
     """Check what a file says about the encoder in it."""
-    try:
-        about = json.loads(text)
-        found = about["format"]
-        padding, strict = about["padding_idx"], about["strict"]
-        whole = about["layer"] in layers and "options" in about and type(strict) is bool
-        whole &= padding is None or type(padding) is int
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise ValueError(f"{path} holds no frozen encoder") from None
-    if found != version:
-        raise ValueError(
-            f"{path} holds a frozen encoder of format {found!r}, only {version} can be loaded"
-        )
-    if not whole:
-        raise ValueError(f"{path} holds no frozen encoder")
-    result: dict[str, Any] = about
-    return result
+
+    def is_whole(found: About) -> bool:
+        padding, strict = found["padding_idx"], found["strict"]
+        whole = found["layer"] in layers and "options" in found and type(strict) is bool
+        return whole and (padding is None or type(padding) is int)
+
+    return about(path, text, version, ("a frozen encoder", "frozen encoder"), is_whole)
 
 
 def frozen_products(

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embedrnn._check.array_like import Array, as_array
-from embedrnn._check.arrays import require_numbers, require_shape
+from embedrnn._check.array_like import Array
+from embedrnn._check.arrays import numbers_of, require_numbers, require_shape
 from embedrnn._check.convert import GATES
 from embedrnn._check.layers import require_mapping
 from embedrnn._check.options import choice, shown, size
@@ -136,7 +136,7 @@ def _listed(name: str, value: Any) -> list[Array]:
     """Check a list of arrays of numbers, one for each gate."""
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
         raise TypeError(f"{name} must be a list of arrays, one for each gate, got {shown(value)}")
-    return [_numbers(f"{name}[{k}]", part) for k, part in enumerate(value)]
+    return [numbers_of(f"{name}[{k}]", part) for k, part in enumerate(value)]
 
 
 def _joined(name: str, arrays: Sequence[Array], count: int, *shape: int) -> Array:
@@ -205,12 +205,12 @@ def _dense(name: str, part: Any) -> tuple[Array, Array | None]:
         raise ValueError(
             f"{name} must hold kernel and perhaps bias, got {', '.join(map(str, part))}"
         )
-    kernel = _numbers(f"{name}['kernel']", part["kernel"])
+    kernel = numbers_of(f"{name}['kernel']", part["kernel"])
     if kernel.ndim != 2:
         raise ValueError(f"{name}['kernel'] must have 2 axes, got shape {kernel.shape}")
     if part.get("bias") is None:
         return kernel, None
-    bias = _numbers(f"{name}['bias']", part["bias"])
+    bias = numbers_of(f"{name}['bias']", part["bias"])
     require_shape(f"{name}['bias']", bias, kernel.shape[1:])
     return kernel, bias
 
@@ -233,7 +233,7 @@ def cudnn_params(
     """Check that there are as many parameters as these sizes ask for."""
     inputs = size("input_size", input_size, least=0)
     hidden, layers = size("hidden_size", hidden_size), size("num_layers", num_layers)
-    array = _numbers("params", params).reshape(-1)
+    array = numbers_of("params", params).reshape(-1)
     rows, above = len(gates) * hidden, directions * hidden
     biases: list[Shape] = [(rows,)] * (2 if bias else 0)
     first: list[Shape] = [(rows, inputs), (rows, hidden), *biases]
@@ -247,9 +247,3 @@ def cudnn_params(
         )
     shapes = [first] * directions + [other] * directions * (layers - 1)
     return Stack(array, shapes, directions)
-
-
-def _numbers(name: str, value: Any) -> Array:
-    array = as_array(name, value)
-    require_numbers(name, array)
-    return array

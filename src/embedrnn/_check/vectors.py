@@ -1,6 +1,5 @@
 """Rules of tables of word vectors, and of the files that they are kept in."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from embedrnn._check.array_like import Array, as_array
 from embedrnn._check.arrays import any_float, is_float
+from embedrnn._check.files import About, about
 from embedrnn._check.options import choice, size
 from embedrnn._check.vocabulary import require_text
 
@@ -77,19 +77,11 @@ def require_cache(path: Path, source: Any) -> None:
         raise ValueError(f"{path} holds vectors that are no cache: give the name of a new file")
 
 
-def about(path: Path, text: bytes, version: int) -> dict[str, Any]:
+def vectors_about(path: Path, text: bytes, version: int) -> About:
     """Check what a file says about the vectors in it."""
-    try:
-        found = json.loads(text)
-        tokens, version_found = found["tokens"], found["format"]
-        whole = isinstance(tokens, list) and {"padding", "unknown", "source"} <= found.keys()
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise ValueError(f"{path} holds no vectors") from None
-    if version_found != version:
-        raise ValueError(
-            f"{path} holds vectors of format {version_found!r}, only {version} can be loaded"
-        )
-    if not whole:
-        raise ValueError(f"{path} holds no vectors")
-    result: dict[str, Any] = found
-    return result
+
+    def is_whole(found: About) -> bool:
+        tokens = found["tokens"]
+        return isinstance(tokens, list) and {"padding", "unknown", "source"} <= found.keys()
+
+    return about(path, text, version, ("vectors", "vectors"), is_whole)

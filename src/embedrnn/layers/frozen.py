@@ -10,6 +10,7 @@ import numpy as np
 from embedrnn import _npz
 from embedrnn._check import encoder as _check_encoder
 from embedrnn._check import state as _check_state
+from embedrnn._check.files import require_path
 from embedrnn._check.tokens import Ids
 from embedrnn._sequences import Tokens
 from embedrnn.layers.encoding import Encoding, Listed
@@ -104,7 +105,7 @@ class FrozenEncoder(Encoding):
         TypeError
             If `path` is something else.
         """
-        _check_encoder.require_path(path)
+        require_path(path)
         layer = self._layer
         about = {
             "format": _FORMAT,
@@ -137,7 +138,7 @@ class FrozenEncoder(Encoding):
         TypeError, ValueError
             If it is no such file, or one of another version.
         """
-        _check_encoder.require_path(path)
+        require_path(path)
         arrays = _npz.load(path, (_ABOUT,))
         about = _check_encoder.frozen_about(
             path, bytes(arrays.pop(_ABOUT)), _FORMAT, tuple(_LAYERS)
