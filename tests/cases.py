@@ -6,7 +6,7 @@ import importlib.util
 import itertools
 import mmap
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -473,6 +473,22 @@ def assert_agree(backend: str, actual: np.ndarray, expected: np.ndarray) -> None
         size = max(1.0, float(np.abs(expected).max(initial=0)))
         atol = 32 * np.finfo(actual.dtype).eps * size
         np.testing.assert_allclose(actual, expected, rtol=0, atol=atol, strict=True)
+
+
+def assert_gradients(
+    grads: Mapping[str, np.ndarray], loss: Callable[[str, np.ndarray], float]
+) -> None:
+    """Compare gradients in float64 with differences of a loss, of the fourth order.
+
+    `loss` takes the name of what something is added to, and what that is.
+    """
+    for name, grad in grads.items():
+        direction = np.random.default_rng(8).uniform(-1, 1, grad.shape)
+        one, two = (
+            loss(name, step * direction) - loss(name, -step * direction) for step in (1e-3, 2e-3)
+        )
+        expected = (8 * one - two) / 12e-3
+        assert abs((grad * direction).sum() - expected) < 1e-8 * (1 + abs(expected)), name
 
 
 def snapshot(arguments: dict[str, Any]) -> dict[str, bytes]:

@@ -23,11 +23,11 @@ struct Cell {
   std::array<std::ptrdiff_t, 2> products;
   // The last so many gates keep their recurrent bias beside the recurrent product; that of the
   // others is added to the input product once, ahead of all steps.
-  std::ptrdiff_t inner_biases;
+  std::ptrdiff_t inner_biases = 0;
   // Weights that meet a state unit by unit: so many numbers for each unit.
-  std::ptrdiff_t diagonals;
-  std::ptrdiff_t workspace;  // rows of a state's width that a step needs for each row
-  std::ptrdiff_t kept;       // rows of a state's width that backward needs of a step, h first
+  std::ptrdiff_t diagonals = 0;
+  std::ptrdiff_t workspace = 0;  // rows of a state's width that a step needs for each row
+  std::ptrdiff_t kept;           // rows of a state's width that backward needs of a step, h first
 
   // Gradients that backward makes of a step: of the pre-activations, behind them of those recurrent
   // products whose biases are inner, and at the end what the step adds to those of the diagonals.
