@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedrnn import _check
-from embedrnn._check.convert import GATES
+from embedrnn._check.convert import GATES, PEEPHOLES
 
 Array = npt.NDArray[Any]
 
@@ -53,13 +53,12 @@ def named_alone(
     """Return the parameters of one direction under their names in a `state_dict`."""
     suffix = "_reverse" if reverse else ""
     found = dict(zip(_check.parameter_names(layer, suffix), arrays, strict=False))
-    return found if peepholes is None else found | {f"weight_ch_l{layer}{suffix}": peepholes}
+    return found if peepholes is None else found | {f"{PEEPHOLES}_l{layer}{suffix}": peepholes}
 
 
 def named(directions: Iterable[Sequence[Array]], layer: int) -> dict[str, Array]:
     """Return parameters under their names in a `state_dict`, the second direction's reversed."""
-    return {
-        name: array
-        for suffix, arrays in zip(("", "_reverse"), directions, strict=False)
-        for name, array in zip(_check.parameter_names(layer, suffix), arrays, strict=False)
-    }
+    found: dict[str, Array] = {}
+    for arrays, reverse in zip(directions, (False, True), strict=False):
+        found |= named_alone(arrays, layer, reverse=reverse)
+    return found

@@ -59,11 +59,11 @@ class Stack(NamedTuple):
     def weights(self, layer: int, parameters: Mapping[str, Array]) -> Iterator[Weights]:
         """Yield each direction's parameters, or their gradients, as backends take them."""
         for names in self.names(layer):
-            weight_ih, weight_hh, *others = (parameters.get(name) for name in names)
-            bias_ih, bias_hh, diagonal = (*others, None)[:3]
-            assert weight_ih is not None
-            assert weight_hh is not None
-            yield weight_ih, weight_hh, bias_ih, bias_hh, diagonal
+            weight_ih, weight_hh, bias_ih, bias_hh, *diagonals = names
+            yield (
+                parameters[weight_ih], parameters[weight_hh], parameters.get(bias_ih),
+                parameters.get(bias_hh), parameters[diagonals[0]] if diagonals else None,
+            )  # fmt: skip
 
     def states(self, state: Any, n_rows: int, alone: bool) -> tuple[GivenStates, States]:
         """Return the checked states before the first step, and room for those behind the last."""

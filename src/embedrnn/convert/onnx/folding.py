@@ -59,9 +59,13 @@ class Constants:
         if name in graph.tensors or name not in graph.makers:
             return []
         node, _ = graph.makers[name]
-        if node.op not in _FOLDED or node.domain or self._model.function_of(node):
+        if not self._is_folded(node):
             return []
         return [each for each in _places(graph, node) if each[1]]
+
+    def _is_folded(self, node: Node) -> bool:
+        """Whether a node is an operator of ONNX that is folded, and no function of the model."""
+        return node.op in _FOLDED and not node.domain and not self._model.function_of(node)
 
     def _learn(self, place: _Place) -> None:
         graph, name = place
@@ -78,7 +82,7 @@ class Constants:
 
     def _folded(self, graph: Graph, node: Node) -> _Folded:
         """Return what a node makes of constants."""
-        if node.op not in _FOLDED or node.domain or self._model.function_of(node):
+        if not self._is_folded(node):
             return None
         places = _places(graph, node)
         values = [self._known[place] if place[1] else None for place in places]

@@ -98,9 +98,10 @@ def read(tensor: Message, files: Files) -> Array | None:
     if min(shape, default=0) < 0 or math.prod(shape) != values.size:
         raise Malformed(f"{tensor.what} has {values.size} numbers, and the shape {shape}")
     try:
-        array = _widened(values) if code == BFLOAT16 else values
-        array = array.astype(dtype.newbyteorder("="), copy=False) if code != BFLOAT16 else array
-        array = array.reshape(shape)
+        if code == BFLOAT16:
+            array = _widened(values).reshape(shape)
+        else:
+            array = values.astype(dtype.newbyteorder("="), copy=False).reshape(shape)
     except ValueError:  # of no numbers, with axes that are longer than any memory
         raise Malformed(f"{tensor.what} has the shape {shape}") from None
     array.flags.writeable = False
