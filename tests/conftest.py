@@ -111,6 +111,13 @@ def _running_native(isa: str) -> Iterator[None]:
 SPECIFICATION = pytest.param(None, marks=pytest.mark.specification, id="numpy")
 
 
+@pytest.fixture(autouse=True)
+def _same_numbers() -> None:
+    """Let a test draw the same numbers of PyTorch, if that is here, whichever tests ran before."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
 @pytest.fixture(params=[SPECIFICATION, *NATIVE])
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run the test on the NumPy backend, then with each instruction set of this machine."""

@@ -360,6 +360,16 @@ MUTANTS = [
         "test_encoder_vjp.py::test_the_gradients_are_those_of_the_parts",
     ),
     Mutant(
+        "held weights compared but for their last tile", "cpp/ops/recurrence/packing.h",
+        "if (!same.load(std::memory_order_relaxed)) return;",
+        "if (!same.load(std::memory_order_relaxed) || (first > 0 && cols < kTileColumns)) return;",
+        "test_packed.py",
+    ),
+    Mutant(
+        "held weights without biases", "cpp/ops/recurrence/packed_cell.h",
+        "return holds_biases(weights) &&", "return", "test_packed.py",
+    ),
+    Mutant(
         "encoder: last columns of the gradients of tokens", "cpp/ops/recurrence/products.h",
         "(cell_.packing().width() + kTokenColumns - 1) / kTokenColumns",
         "std::max<std::ptrdiff_t>(1, cell_.packing().width() / kTokenColumns)",

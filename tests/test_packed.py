@@ -245,3 +245,86 @@ def test_a_step_may_write_over_what_it_reads(backend: str, dtype: Any, cell: str
     packed.step(places[0], (places[1], *states[1:]), tuple(new), 0)
     for actual, expected in zip(new, wanted, strict=True):
         assert_same_bits(actual, expected)
+
+
+# --- whether a cell holds weights ---------------------------------------------------------------
+
+SHAPES = [RnnCase("small", 1, 1, 3, 5), RnnCase("wide", 1, 1, 70, 150), RnnCase("bare", 1, 1, 0, 1)]
+
+
+def strided(array: Any) -> Any:
+    """Return the same numbers with gaps between them."""
+    if array is None:
+        return None
+    wide = np.zeros(tuple(2 * size for size in array.shape), array.dtype)
+    view = wide[tuple(slice(None, None, 2) for _ in array.shape)]
+    view[...] = array
+    return view
+
+
+@each_cell
+@pytest.mark.parametrize("case", SHAPES, ids=str)
+def test_a_cell_holds_the_weights_it_was_packed_of(
+    backend: str, dtype: Any, cell: str, case: RnnCase
+) -> None:
+    weights = packed_weights(cell, cell_arguments(case, dtype, cell))
+    packed = er._backend.current().pack(cell, *weights)
+    assert packed.holds(cell, *weights)
+    assert packed.holds(cell, *map(strided, weights))
+
+
+@each_cell
+@pytest.mark.parametrize("case", SHAPES, ids=str)
+def test_a_cell_holds_no_weights_of_which_one_number_differs(
+    backend: str, dtype: Any, cell: str, case: RnnCase
+) -> None:
+    weights = packed_weights(cell, cell_arguments(case, dtype, cell))
+    packed = er._backend.current().pack(cell, *weights)
+    rng = np.random.default_rng(0)
+    for k, weight in enumerate(weights):
+        if weight is None or not weight.size:
+            continue
+        for at in {0, weight.size - 1, *rng.integers(weight.size, size=30).tolist()}:
+            other = [None if part is None else part.copy() for part in weights]
+            other[k].flat[at] += 1
+            assert not packed.holds(cell, *other)
+
+
+def test_a_cell_holds_bits_and_not_numbers(backend: str, dtype: Any) -> None:
+    weights = packed_weights("gru", cell_arguments(SHAPES[0], dtype, "gru"))
+    for value, other, same in ((0.0, -0.0, False), (np.nan, np.nan, True), (np.nan, 1.0, False)):
+        weights[1][0, 0] = value
+        packed = er._backend.current().pack("gru", *weights)
+        weights[1][0, 0] = other
+        assert packed.holds("gru", *weights) is same
+
+
+def test_a_cell_holds_nothing_of_another_kind(backend: str, dtype: Any) -> None:
+    def weights_of(cell: str, case: RnnCase, dtype: Any) -> tuple[Any, ...]:
+        return packed_weights(cell, cell_arguments(case, dtype, cell))
+
+    packed = er._backend.current().pack("rnn_tanh", *weights_of("rnn_tanh", SHAPES[0], dtype))
+    others: list[tuple[str, RnnCase, Any]] = [
+        ("rnn_relu", SHAPES[0], dtype),
+        ("gru", SHAPES[0], dtype),
+        ("rnn_tanh", SHAPES[1], dtype),
+        ("rnn_tanh", SHAPES[0], np.float64 if dtype == np.float32 else np.float32),
+    ]
+    for cell, case, other in others:
+        assert not packed.holds(cell, *weights_of(cell, case, other))
+    bare = [*weights_of("rnn_tanh", SHAPES[0], dtype)]
+    bare[2:4] = None, None
+    assert not packed.holds("rnn_tanh", *bare)
+
+
+def test_a_cell_of_another_isa_is_not_what_would_be_packed(core: Any, dtype: Any) -> None:
+    weights = packed_weights("lstm", cell_arguments(SHAPES[1], dtype, "lstm"))
+    isas = core.isas()
+    if len(isas) < 2:
+        pytest.skip("this machine has one instruction set")
+    core.set_isa(isas[0])
+    packed = core.pack("lstm", *weights)
+    core.set_isa(isas[1])
+    assert not packed.holds("lstm", *weights)
+    core.set_isa(isas[0])
+    assert packed.holds("lstm", *weights)

@@ -1,12 +1,10 @@
 """Modules of PyTorch that run in embedrnn: the results, gradients and errors are PyTorch's."""
 
 import copy
-import gc
 import inspect
 import io
 import pickle
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +21,6 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 
 import embedrnn as er
 from embedrnn.adapters.torch import Report, accelerate, restore
-from embedrnn.adapters.torch.recurrent import RecurrentCall
 from embedrnn.layers.recurrent import Recurrent
 
 KINDS = {
@@ -704,16 +701,6 @@ def test_checkpoints(reentrant: bool) -> None:
     assert_alike(x.grad, wanted)
 
 
-def test_hooks_on_saved_tensors() -> None:
-    module = torch.nn.GRU(3, 4)
-    accelerate(module)
-    x = torch.randn(5, 2, 3, requires_grad=True)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: t.clone(), lambda t: t):
-        module(x)[0].sum().backward()
-    (wanted,) = torch.autograd.grad(module(x)[0].sum(), x)
-    assert_alike(x.grad, wanted)
-
-
 def test_backward_may_be_called_again_where_the_graph_is_kept() -> None:
     module = torch.nn.GRU(3, 4)
     accelerate(module)
@@ -757,24 +744,6 @@ def test_the_numpy_backend_runs_modules_too() -> None:
         got = run_and_differentiate(module, x, ())
     for one, other in zip(got, wanted, strict=True):
         assert_alike(one, other)
-
-
-def test_memory_is_given_back_by_backward(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, ways = torch.nn.LSTM(3, 4), []
-    accelerate(module)
-    plain = RecurrentCall.vjp
-
-    def vjp(call: Any, needed: Any) -> Any:
-        outputs, back = plain(call, needed)
-        ways.append(weakref.ref(back))
-        return outputs, back
-
-    monkeypatch.setattr(RecurrentCall, "vjp", vjp)
-    output, _ = module(torch.randn(5, 2, 3, requires_grad=True))
-    gc.collect()
-    assert ways[0]() is not None
-    output.sum().backward()
-    assert ways[0]() is None
 
 
 @pytest.mark.parametrize("cls", [torch.nn.RNN, torch.nn.GRU, torch.nn.LSTM])

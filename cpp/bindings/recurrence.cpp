@@ -16,28 +16,15 @@ struct PackedCell {
   std::variant<ops::PackedCell<float>, ops::PackedCell<double>> packed;
 };
 
-template <class T>
-PackedCell pack_in(const ops::Cell& cell,
-                   py::array& weight_ih,
-                   py::array& weight_hh,
-                   OptionalArray& bias_ih,
-                   OptionalArray& bias_hh,
-                   OptionalArray& diagonal) {
-  const ops::CellWeights<T> weights{.weight_ih = matrix_view<const T>(weight_ih, "weight_ih"),
-                                    .weight_hh = matrix_view<const T>(weight_hh, "weight_hh"),
-                                    .bias_ih = vector_view<const T>(bias_ih, "bias_ih"),
-                                    .bias_hh = vector_view<const T>(bias_hh, "bias_hh"),
-                                    .diagonal = vector_view<const T>(diagonal, "diagonal")};
-  auto packed = without_gil([&] { return std::make_unique<ops::PackedCell<T>>(cell, weights); });
-  return {std::move(*packed)};
-}
-
-PackedCell pack(std::string_view cell,
-                py::array weight_ih,
-                py::array weight_hh,
-                OptionalArray bias_ih,
-                OptionalArray bias_hh,
-                OptionalArray diagonal) {
+// Calls body(cell, weights) with what pack is given, once that has been checked.
+template <class Body>
+auto with_weights(std::string_view cell,
+                  py::array& weight_ih,
+                  py::array& weight_hh,
+                  OptionalArray& bias_ih,
+                  OptionalArray& bias_hh,
+                  OptionalArray& diagonal,
+                  const Body& body) {
   const ops::Cell& kind = ops::find_cell(cell);
   require(weight_ih.ndim() == 2, "weight_ih", "have two axes");
   require(weight_hh.ndim() == 2, "weight_hh", "have two axes");
@@ -48,10 +35,55 @@ PackedCell pack(std::string_view cell,
   require_shape(bias_hh, "bias_hh", {rows});
   require(diagonal.has_value() == (kind.diagonals > 0), "diagonal", "be there if the cell has one");
   require_shape(diagonal, "diagonal", {kind.diagonals * hidden});
-  const auto pack_as = [&]<class T>(T) {
-    return pack_in<T>(kind, weight_ih, weight_hh, bias_ih, bias_hh, diagonal);
+  const auto with = [&]<class T>(T) {
+    return body(kind,
+                ops::CellWeights<T>{.weight_ih = matrix_view<const T>(weight_ih, "weight_ih"),
+                                    .weight_hh = matrix_view<const T>(weight_hh, "weight_hh"),
+                                    .bias_ih = vector_view<const T>(bias_ih, "bias_ih"),
+                                    .bias_hh = vector_view<const T>(bias_hh, "bias_hh"),
+                                    .diagonal = vector_view<const T>(diagonal, "diagonal")});
   };
-  return holds<double>(weight_ih) ? pack_as(double{}) : pack_as(float{});
+  return holds<double>(weight_ih) ? with(double{}) : with(float{});
+}
+
+PackedCell pack(std::string_view cell,
+                py::array weight_ih,
+                py::array weight_hh,
+                OptionalArray bias_ih,
+                OptionalArray bias_hh,
+                OptionalArray diagonal) {
+  return with_weights(
+      cell,
+      weight_ih,
+      weight_hh,
+      bias_ih,
+      bias_hh,
+      diagonal,
+      []<class T>(const ops::Cell& kind, const ops::CellWeights<T>& weights) -> PackedCell {
+        auto packed =
+            without_gil([&] { return std::make_unique<ops::PackedCell<T>>(kind, weights); });
+        return {std::move(*packed)};
+      });
+}
+
+bool holds_weights(const PackedCell& self,
+                   std::string_view cell,
+                   py::array weight_ih,
+                   py::array weight_hh,
+                   OptionalArray bias_ih,
+                   OptionalArray bias_hh,
+                   OptionalArray diagonal) {
+  return with_weights(cell,
+                      weight_ih,
+                      weight_hh,
+                      bias_ih,
+                      bias_hh,
+                      diagonal,
+                      [&]<class T>(const ops::Cell& kind, const ops::CellWeights<T>& weights) {
+                        const auto* const packed = std::get_if<ops::PackedCell<T>>(&self.packed);
+                        return packed != nullptr &&
+                               without_gil([&] { return packed->holds(kind, weights); });
+                      });
 }
 
 // The states of a batch, as many as the cell has: of each array (cells, rows, H) the matrix `at`.
@@ -541,6 +573,14 @@ void register_recurrence(py::module_& module) {
            py::arg("at"),
            py::arg("tape") = py::none(),
            py::arg("pool") = py::none())
+      .def("holds",
+           &holds_weights,
+           py::arg("cell"),
+           py::arg("weight_ih"),
+           py::arg("weight_hh"),
+           py::arg("bias_ih"),
+           py::arg("bias_hh"),
+           py::arg("diagonal") = py::none())
       .def("backward",
            &backward,
            py::arg("rows"),

@@ -33,6 +33,17 @@ class PackedCell(Protocol):
     def pays_distinct(self, pairs: int, distinct: int) -> bool:
         """Return whether so many tokens are worth to have distinct ones multiplied first."""
 
+    def holds(
+        self,
+        cell: str,
+        weight_ih: _Array,
+        weight_hh: _Array,
+        bias_ih: _Array | None,
+        bias_hh: _Array | None,
+        diagonal: _Array | None = None,
+    ) -> bool:
+        """Return whether `pack` would now give the same cell of these weights."""
+
     def forward(
         self,
         x: _Array | Tokens,

@@ -127,6 +127,15 @@ class PackedCell:
     def project(self, x: _Array, out: _Array) -> None: ...
     def new_tape(self, pairs: int, has_input: bool = ...) -> _Array: ...
     def pays_distinct(self, pairs: int, distinct: int) -> bool: ...
+    def holds(
+        self,
+        cell: str,
+        weight_ih: _Array,
+        weight_hh: _Array,
+        bias_ih: _Array | None,
+        bias_hh: _Array | None,
+        diagonal: _Array | None = ...,
+    ) -> bool: ...
     def forward(
         self,
         x: _Array | Tokens,

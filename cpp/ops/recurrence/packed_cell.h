@@ -2,6 +2,7 @@
 #pragma once
 
 #include <type_traits>
+#include <vector>
 
 #include "ops/costs.h"
 #include "ops/recurrence/args.h"
@@ -32,8 +33,24 @@ class PackedCell {
     runtime::Carver carver(scratch_);
     carve(carver);
     pack_weight(packing(), weights.weight_ih, kernels(), weight_ih_);
-    pack_recurrent(weights);
-    pack_biases(weights);
+    for_each_product(weights, [&](const Packing& product, const MatrixView<const T>& from, T* to) {
+      pack_weight(product, from, kernels(), to);
+      return true;
+    });
+    pack_biases(weights, {bias_, bias_hh_, diagonal_});
+  }
+
+  // Whether to pack these weights now would give the same cell.
+  bool holds(const Cell& cell, const CellWeights<T>& weights) const {
+    if (&cell != cell_ || &recurrent_kernels<T>() != kernels_) return false;
+    if (weights.weight_ih.cols != inputs_ || weights.weight_hh.cols != hidden_) return false;
+    return holds_biases(weights) &&
+           holds_weight(packing(), weights.weight_ih, kernels(), weight_ih_) &&
+           for_each_product(
+               weights,
+               [&](const Packing& product, const MatrixView<const T>& from, const T* there) {
+                 return holds_weight(product, from, kernels(), there);
+               });
   }
 
   const Cell& cell() const { return *cell_; }
@@ -102,24 +119,43 @@ class PackedCell {
     return carver.used();
   }
 
-  void pack_recurrent(const CellWeights<T>& weights) {
-    T* to = weight_hh_;
+  // Calls body(packing, weight, packed) for the recurrent weight of each product, until one is
+  // false.
+  template <class Body>
+  bool for_each_product(const CellWeights<T>& weights, const Body& body) const {
+    T* packed = weight_hh_;
     MatrixView<const T> from = weights.weight_hh;
     for (const std::ptrdiff_t gates : cell_->products) {
       const Packing product = packing_of(gates);
-      pack_weight(product, from, kernels(), to);
-      to += product.elements(hidden_);
+      if (!body(product, from, packed)) return false;
+      packed += product.elements(hidden_);
       from.data += gates * hidden_ * from.row_stride;
     }
+    return true;
   }
 
-  void pack_biases(const CellWeights<T>& weights) {
+  // Where what is packed unit by unit goes.
+  struct ByUnit {
+    T *bias, *bias_hh, *diagonal;
+  };
+
+  void pack_biases(const CellWeights<T>& weights, const ByUnit& to) const {
     const std::ptrdiff_t outer = (cell_->gates - cell_->inner_biases) * hidden_;
-    pack_bias(packing(), weights.bias_ih, weights.bias_hh, outer, bias_);
+    pack_bias(packing(), weights.bias_ih, weights.bias_hh, outer, to.bias);
     VectorView<const T> inner = weights.bias_hh;
     if (inner.data != nullptr) inner.data += outer * inner.stride;
-    pack_bias(packing_of(cell_->inner_biases), inner, {}, 0, bias_hh_);
-    pack_bias(packing_of(cell_->diagonals), weights.diagonal, {}, 0, diagonal_);
+    pack_bias(packing_of(cell_->inner_biases), inner, {}, 0, to.bias_hh);
+    pack_bias(packing_of(cell_->diagonals), weights.diagonal, {}, 0, to.diagonal);
+  }
+
+  bool holds_biases(const CellWeights<T>& weights) const {
+    const std::ptrdiff_t outer = packing_.width(), inner = packing_of(cell_->inner_biases).width(),
+                         diagonals = packing_of(cell_->diagonals).width();
+    std::vector<T> packed(static_cast<std::size_t>(outer + inner + diagonals));
+    const ByUnit to{packed.data(), packed.data() + outer, packed.data() + outer + inner};
+    pack_biases(weights, to);
+    return same_bytes<T>(to.bias, bias_, outer) && same_bytes<T>(to.bias_hh, bias_hh_, inner) &&
+           same_bytes<T>(to.diagonal, diagonal_, diagonals);
   }
 
   void run(const RunArgs<T>& args, runtime::KeptScratch& scratch) const;

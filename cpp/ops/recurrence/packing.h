@@ -2,6 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
 
 #include "ops/costs.h"
 #include "ops/dims.h"
@@ -72,36 +75,45 @@ void pack_in_parts(std::ptrdiff_t n, std::ptrdiff_t elements, const Body& body) 
   });
 }
 
-// Packs the rows of a (gates * hidden, K) weight that vector v holds.
+// Packs some columns of the rows of a (gates * hidden, K) weight that vector v holds. The units
+// that fill up its lanes get zeros.
 template <class T>
-void pack_vector(const Packing& packing,
-                 const MatrixView<const T>& weight,
-                 const kernels::RecurrentKernels<T>& kernels,
-                 std::ptrdiff_t v,
-                 T* packed) {
-  constexpr std::ptrdiff_t kTile =
-      64;  // columns read of one row at a time, so that reads and writes both stay in L1
-  const std::ptrdiff_t lanes = packing.lanes(), k_stride = packing.k_stride(v);
-  T* const to = packed + packing.start(v, weight.cols);
-  for (std::ptrdiff_t tile = 0; tile < weight.cols; tile += kTile) {
-    const std::ptrdiff_t end = std::min(tile + kTile, weight.cols);
-    for (std::ptrdiff_t k = tile; packing.rows(v) < lanes && k < end; ++k) {
-      std::fill_n(to + k * k_stride, lanes, T{0});
+void pack_tile(const Packing& packing,
+               const MatrixView<const T>& weight,
+               const kernels::RecurrentKernels<T>& kernels,
+               std::ptrdiff_t v,
+               std::ptrdiff_t first,
+               std::ptrdiff_t cols,
+               T* to,
+               std::ptrdiff_t k_stride) {
+  const std::ptrdiff_t lanes = packing.lanes(), rows = packing.rows(v);
+  for (std::ptrdiff_t k = 0; rows < lanes && k < cols; ++k) {
+    std::fill_n(to + k * k_stride, lanes, T{0});
+  }
+  if (weight.col_stride == 1) {
+    kernels.transpose({.from = &weight(packing.first_row(v), first),
+                       .from_stride = weight.row_stride,
+                       .rows = rows,
+                       .cols = cols,
+                       .to = to,
+                       .to_stride = k_stride});
+    return;
+  }
+  for (std::ptrdiff_t lane = 0; lane < rows; ++lane) {
+    for (std::ptrdiff_t k = 0; k < cols; ++k) {
+      to[k * k_stride + lane] = weight(packing.first_row(v) + lane, first + k);
     }
-    if (weight.col_stride == 1) {
-      kernels.transpose({.from = &weight(packing.first_row(v), tile),
-                         .from_stride = weight.row_stride,
-                         .rows = packing.rows(v),
-                         .cols = end - tile,
-                         .to = to + tile * k_stride,
-                         .to_stride = k_stride});
-      continue;
-    }
-    for (std::ptrdiff_t lane = 0; lane < packing.rows(v); ++lane) {
-      for (std::ptrdiff_t k = tile; k < end; ++k) {
-        to[k * k_stride + lane] = weight(packing.first_row(v) + lane, k);
-      }
-    }
+  }
+}
+
+// Columns read of one row at a time, so that reads and writes both stay in L1.
+inline constexpr std::ptrdiff_t kTileColumns = 64;
+
+// Calls body(vector, first column, columns) for each tile of a vector of a weight of K columns.
+template <class Body>
+void for_each_tile(std::ptrdiff_t k, const Body& body) {
+  for (std::ptrdiff_t first = 0; first < k; first += kTileColumns) {
+    body(first, std::min(kTileColumns, k - first));
   }
 }
 
@@ -111,8 +123,43 @@ void pack_weight(const Packing& packing,
                  const kernels::RecurrentKernels<T>& kernels,
                  T* packed) {
   pack_in_parts<T>(packing.vectors(), packing.elements(weight.cols), [&](std::ptrdiff_t v) {
-    pack_vector(packing, weight, kernels, v, packed);
+    T* const to = packed + packing.start(v, weight.cols);
+    const std::ptrdiff_t k_stride = packing.k_stride(v);
+    for_each_tile(weight.cols, [&](std::ptrdiff_t first, std::ptrdiff_t cols) {
+      pack_tile(packing, weight, kernels, v, first, cols, to + first * k_stride, k_stride);
+    });
   });
+}
+
+inline constexpr std::ptrdiff_t kVectorBytes = 64;  // of the widest vectors
+
+// Whether two runs of n elements have the same bytes.
+template <class T>
+bool same_bytes(const T* a, const T* b, std::ptrdiff_t n) {
+  return std::memcmp(a, b, static_cast<std::size_t>(n) * sizeof(T)) == 0;
+}
+
+// Whether pack_weight would write what stands there. Writes nothing: what is read has long left the
+// caches that a copy would go through.
+template <class T>
+bool holds_weight(const Packing& packing,
+                  const MatrixView<const T>& weight,
+                  const kernels::RecurrentKernels<T>& kernels,
+                  const T* packed) {
+  std::atomic<bool> same{true};
+  pack_in_parts<T>(packing.vectors(), packing.elements(weight.cols), [&](std::ptrdiff_t v) {
+    const T* const there = packed + packing.start(v, weight.cols);
+    const std::ptrdiff_t lanes = packing.lanes(), k_stride = packing.k_stride(v);
+    alignas(kVectorBytes) std::array<T, kTileColumns * kVectorBytes / sizeof(T)> tile;
+    for_each_tile(weight.cols, [&](std::ptrdiff_t first, std::ptrdiff_t cols) {
+      if (!same.load(std::memory_order_relaxed)) return;
+      pack_tile(packing, weight, kernels, v, first, cols, tile.data(), lanes);
+      for (std::ptrdiff_t k = 0; k < cols; ++k) {
+        if (!same_bytes(&tile[k * lanes], there + (first + k) * k_stride, lanes)) same = false;
+      }
+    });
+  });
+  return same;
 }
 
 // Packs the transpose of a packed weight of K columns, as of one gate of K units.

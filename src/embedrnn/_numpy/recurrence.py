@@ -50,6 +50,22 @@ class PackedCell:
         """Return whether so many tokens are worth to have distinct ones multiplied first."""
         return 2 * distinct <= pairs
 
+    def holds(
+        self,
+        cell: str,
+        weight_ih: Array,
+        weight_hh: Array,
+        bias_ih: Array | None,
+        bias_hh: Array | None,
+        diagonal: Array | None = None,
+    ) -> bool:
+        """Return whether `pack` would now give the same cell, to the last bit of its weights."""
+        other = pack(cell, weight_ih, weight_hh, bias_ih, bias_hh, diagonal)._step
+        return type(other) is type(self._step) and all(
+            mine.dtype == its.dtype and mine.shape == its.shape and mine.tobytes() == its.tobytes()
+            for mine, its in zip(self._step.weights(), other.weights(), strict=True)
+        )
+
     @quiet
     def forward(
         self,

@@ -417,12 +417,19 @@ class Recurrent(Layer):
             return weights.packed.setdefault(backend, packed)
         return cells
 
+    def _adopts(self, cells: Sequence[PackedCell]) -> bool:
+        """Take packed cells of the backend in use for its own, if they are what it would pack."""
+        name, every = self._stack.cell.name, list(self._stack.every(self._weights.parameters))
+        fit = len(cells) == len(every) and all(
+            cell.holds(name, *weights) for cell, weights in zip(cells, every, strict=True)
+        )
+        if fit:
+            self._weights.packed[current()] = cells
+        return fit
+
     def _packed(self, backend: Backend, parameters: Mapping[str, Array]) -> Sequence[PackedCell]:
-        return [
-            backend.pack(self._stack.cell.name, *weights)
-            for layer in range(self.num_layers)
-            for weights in self._stack.weights(layer, parameters)
-        ]
+        name = self._stack.cell.name
+        return [backend.pack(name, *weights) for weights in self._stack.every(parameters)]
 
 
 def _initial(

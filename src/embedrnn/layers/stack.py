@@ -65,6 +65,11 @@ class Stack(NamedTuple):
                 parameters.get(bias_hh), parameters[diagonals[0]] if diagonals else None,
             )  # fmt: skip
 
+    def every(self, parameters: Mapping[str, Array]) -> Iterator[Weights]:
+        """Yield those of each direction of each layer, as cells are numbered."""
+        for layer in range(self.num_layers):
+            yield from self.weights(layer, parameters)
+
     def states(self, state: Any, n_rows: int, alone: bool) -> tuple[GivenStates, States]:
         """Return the checked states before the first step, and room for those behind the last."""
         shape = (self.num_layers * len(self.reversed), n_rows, self.hidden)

@@ -59,6 +59,11 @@ class Step(ABC):
     def __init__(self, from_x: Affine, from_h: Affine, diagonal: Array) -> None:
         self.from_x, self.from_h, self.diagonal = from_x, from_h, diagonal.copy()
 
+    def weights(self) -> tuple[Array, ...]:
+        """Return all that the cell was packed of."""
+        x, h = self.from_x, self.from_h
+        return x.weight, x.bias, h.weight, h.bias, self.diagonal
+
     @abstractmethod
     def advance(self, projected: Array, state: State) -> tuple[State, State]:
         """Return the state one step later, and what `back` needs beside x and the states.

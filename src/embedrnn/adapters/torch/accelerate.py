@@ -9,20 +9,21 @@ from torch.nn.utils.rnn import PackedSequence
 
 from embedrnn._check import flag, instance
 from embedrnn.adapters.torch import bag_ops, ops
-from embedrnn.adapters.torch.bags import BagKind, Bags, bag_call
-from embedrnn.adapters.torch.parameters import Kept, kept, layer_over, weights_of
+from embedrnn.adapters.torch.bags import BagForm, Bags, bag_tensors
+from embedrnn.adapters.torch.parameters import Kept, kept, weights_of
 from embedrnn.adapters.torch.recorded import run
 from embedrnn.adapters.torch.recurrent import (
+    BATCH_FIRST,
+    PACKED,
+    TIME_FIRST,
     Kind,
+    Live,
     Options,
-    RecurrentCall,
+    RecurrentForm,
     options_of,
-    read_packed,
-    read_plain,
 )
 from embedrnn.adapters.torch.tensors import (
     Declined,
-    array_of,
     grad_is_wanted,
     is_observed,
     is_transformed,
@@ -111,6 +112,7 @@ def accelerate(module: torch.nn.Module, *, frozen: bool = False) -> Report:
     ``torch._dynamo.config.allow_rnn`` is True. `torch.jit.script` wants a module restored.
 
     Gradients are those of embedrnn; to differentiate them in turn, PyTorch runs the call again.
+    Calls that wait for their gradients, as the steps of a decoder do, share the packed weights.
     Results may differ from PyTorch's in the last bits, and a NaN is the maximum of its bag wherever
     it stands. Threads are those of embedrnn: see `embedrnn.set_num_threads`. A shallow copy of a
     module runs with the weights of the original, until it is accelerated itself.
@@ -229,6 +231,7 @@ class Forward:
     def __init__(self, module: Any, frozen: bool) -> None:
         self.module, self.frozen = module, frozen
         self._kept: Kept | None = None
+        self._live = Live()
         self._last: tuple[Any, Options | None] = (None, None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -274,17 +277,16 @@ class RecurrentForward(Forward):
         sequences = isinstance(input, PackedSequence)
         data = input.data if sequences else input
         options = self._options_for(data.dtype)
-        states = _states(options.kind, hx)
-        weights = weights_of(module, options)
-        tensors = (data, *states, *weights)
-        layer = self._layer(options, weights, tensors)
-        read = (
-            read_packed(layer, *input[:3])
-            if sequences
-            else read_plain(layer, array_of(data), module.batch_first)
-        )
-        call = RecurrentCall(options.kind, layer, read, tuple(map(array_of, states)))
-        output, *last = run(call, tensors)
+        states, weights = _states(options.kind, hx), weights_of(module, options)
+        where: tuple[Any, ...] = ()
+        if sequences:
+            where = input[1:2] if input.sorted_indices is None else input[1:3]
+        form = RecurrentForm(options, len(states), self._come_as(sequences), self._live)
+        tensors = (data, *states, *weights, *where)
+        if self.frozen and not grad_is_wanted(tensors):
+            output, *last = form.over(tensors, self._kept_layer(options, weights)).forward()
+        else:
+            output, *last = run(form, tensors)
         if sequences:
             output = PackedSequence(output, *input[1:])
         return output, tuple(last) if len(last) > 1 else last[0]
@@ -318,10 +320,11 @@ class RecurrentForward(Forward):
             self._last = now, options
         return options
 
-    def _layer(self, options: Options, weights: Any, tensors: Any) -> Any:
-        """Return our layer over the weights, or the one that is kept."""
-        if not self.frozen or grad_is_wanted(tensors):
-            return layer_over(options, weights)
+    def _come_as(self, packed: bool) -> str:
+        return PACKED if packed else BATCH_FIRST if self.module.batch_first else TIME_FIRST
+
+    def _kept_layer(self, options: Options, weights: Any) -> Any:
+        """Return our layer over the weights, packed once."""
         found = self._kept  # which another thread may replace
         if found is None or not found.is_of(options, weights):
             found = self._kept = kept(options, weights)
@@ -341,11 +344,12 @@ class BagForward(Forward):
         undone = _undone(module)
         if undone:
             raise Declined(f"the module {undone}")
-        kind = BagKind(module.mode, module.padding_idx, module.sparse)
-        table, bags = module.weight, Bags(input, offsets, per_sample_weights)
-        call = bag_call(kind, table, bags, module.include_last_offset)
-        tensors = (table,) if per_sample_weights is None else (table, per_sample_weights)
-        return run(call, tensors)[0]
+        form = BagForm(
+            module.mode, module.padding_idx, module.include_last_offset, module.sparse,
+            per_sample_weights is not None,
+        )  # fmt: skip
+        bags = Bags(input, offsets, per_sample_weights)
+        return run(form, bag_tensors(module.weight, bags))[0]
 
     def _compiled(
         self,

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from embedrnn.adapters.torch.bags import BagCall, BagKind, Bags, bag_call
+from embedrnn.adapters.torch.bags import BagCall, BagForm, Bags, bag_tensors
 
 _ARGUMENTS = (
     "Tensor weight, Tensor indices, Tensor? offsets, Tensor? per_sample_weights, str mode, "
@@ -13,9 +13,10 @@ _ARGUMENTS = (
 
 
 def _call(weight: torch.Tensor, *others: Any) -> BagCall:
-    *bags, mode, padding_idx, include_last_offset = others
-    kind = BagKind(mode, padding_idx)
-    return bag_call(kind, weight, Bags(*bags), include_last_offset)
+    *given, mode, padding_idx, include_last_offset = others
+    bags = Bags(*given)
+    form = BagForm(mode, padding_idx, include_last_offset, weighted=bags.weights is not None)
+    return form.over(bag_tensors(weight, bags))
 
 
 def _forward(*arguments: Any) -> torch.Tensor:

@@ -15,32 +15,75 @@ from embedrnn.coalesce import RowGrad
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-class BagKind(NamedTuple):
-    """The options of an embedding bag that are not about its inputs."""
-
-    mode: str
-    padding_idx: int | None = None
-    sparse: bool = False
-
-
 class Bags(NamedTuple):
-    """What an embedding bag of PyTorch is called with."""
+    """What an embedding bag of PyTorch is called with, beside its table."""
 
     indices: torch.Tensor
     offsets: torch.Tensor | None = None
     weights: torch.Tensor | None = None
 
 
-class BagCall(NamedTuple):
-    """A table, and bags of its rows: of `Call`. Its tensors are the table and, if any, weights."""
+class BagForm(NamedTuple):
+    """What a call of an embedding bag is, but for its tensors: of `Form`.
 
-    kind: BagKind
+    Those are the table, weights of the indices if there are any, the indices, and offsets if there
+    are any.
+    """
+
+    mode: str
+    padding_idx: int | None = None
+    include_last_offset: bool = False
+    sparse: bool = False
+    weighted: bool = False
+
+    def over(self, tensors: Sequence[torch.Tensor]) -> "BagCall":
+        """Return the call, or Declined where PyTorch has an error, or a meaning of its own."""
+        table, indices, offsets, weights = (
+            None if part is None else array_of(part) for part in self._named(tensors)
+        )
+        assert table is not None
+        if indices is None or indices.ndim != (2 if offsets is None else 1) or not indices.size:
+            raise Declined("indices must be (N,) with offsets, or (B, N), and some")
+        if indices.dtype.kind != "i" or (weights is not None and self.mode != "sum"):
+            raise Declined("indices must be integers, and weights are those of a sum")
+        if table.ndim != 2 or 0 in table.shape or table.dtype not in _DTYPES:
+            raise Declined(f"weight must be a table of floats, got {table.dtype} of {table.shape}")
+        if offsets is not None:
+            offsets = _starts(offsets, len(indices), self.include_last_offset)
+        if indices.min() < 0:  # which count from the end here
+            raise Declined("indices must not be negative")
+        return BagCall(self, table, indices, offsets, weights)
+
+    def in_torch(self, tensors: Sequence[torch.Tensor]) -> Tensors:
+        """Return what PyTorch's own function makes of the tensors."""
+        table, indices, offsets, weights = self._named(tensors)
+        bags: torch.Tensor = torch.nn.functional.embedding_bag(
+            indices, table, offsets, None, 2.0, False, self.mode, self.sparse, weights,
+            self.include_last_offset, self.padding_idx,
+        )  # fmt: skip
+        return (bags,)
+
+    def _named(self, tensors: Sequence[torch.Tensor]) -> tuple[Any, Any, Any, Any]:
+        """Return the table, the indices, and the offsets and the weights or None."""
+        table, *weights = tensors[: 1 + self.weighted]
+        indices, *offsets = tensors[1 + self.weighted :]
+        return table, indices, *(offsets or [None]), *(weights or [None])
+
+
+def bag_tensors(table: torch.Tensor, bags: Bags) -> Tensors:
+    """Return the tensors of a call in the order of its form."""
+    given = (table, bags.weights, bags.indices, bags.offsets)
+    return tuple(tensor for tensor in given if tensor is not None)
+
+
+class BagCall(NamedTuple):
+    """A table, and bags of its rows: of `Call`."""
+
+    form: BagForm
     table: Array
     indices: Array
     offsets: Array | None
     weights: Array | None
-    given: Bags
-    include_last_offset: bool
 
     def forward(self) -> Tensors:
         """Return the bags."""
@@ -55,51 +98,23 @@ class BagCall(NamedTuple):
         def backward(grad: Array) -> Grads:
             found = back(grad)
             of_table: Any = found.weight
-            sparse = self.kind.sparse
-            table = to_torch if sparse else _dense
+            table = to_torch if self.form.sparse else _dense
             of_weights = found.per_sample_weights
             weights = [] if of_weights is None else [torch.from_numpy(of_weights)]
             return [table(of_table, n_rows), *weights]
 
         return (torch.from_numpy(output),), backward
 
-    def in_torch(self, tensors: Sequence[torch.Tensor]) -> Tensors:
-        """Return what PyTorch's own function makes of the tensors."""
-        table, *weights = tensors
-        bags: torch.Tensor = torch.nn.functional.embedding_bag(
-            self.given.indices, table, self.given.offsets, None, 2.0, False, self.kind.mode,
-            self.kind.sparse, weights[0] if weights else None, self.include_last_offset,
-            self.kind.padding_idx,
-        )  # fmt: skip
-        return (bags,)
-
     def _options(self) -> dict[str, Any]:
         return {
-            "mode": self.kind.mode,
-            "padding_idx": self.kind.padding_idx,
+            "mode": self.form.mode,
+            "padding_idx": self.form.padding_idx,
             "per_sample_weights": self.weights,
         }
 
 
 def _dense(grad: RowGrad, n_rows: int) -> torch.Tensor:
     return torch.from_numpy(grad.to_dense(n_rows))
-
-
-def bag_call(kind: BagKind, weight: torch.Tensor, bags: Bags, include_last_offset: bool) -> BagCall:
-    """Return a call, or Declined where PyTorch has an error, or a meaning of its own."""
-    indices, offsets, weights = (None if part is None else array_of(part) for part in bags)
-    table = array_of(weight)
-    if indices is None or indices.ndim != (2 if offsets is None else 1) or not indices.size:
-        raise Declined("indices must be (N,) with offsets, or (B, N), and some")
-    if indices.dtype.kind != "i" or (weights is not None and kind.mode != "sum"):
-        raise Declined("indices must be integers, and weights are those of a sum")
-    if table.ndim != 2 or 0 in table.shape or table.dtype not in _DTYPES:
-        raise Declined(f"weight must be a table of floats, got {table.dtype} of {table.shape}")
-    if offsets is not None:
-        offsets = _starts(offsets, len(indices), include_last_offset)
-    if indices.min() < 0:  # which count from the end here
-        raise Declined("indices must not be negative")
-    return BagCall(kind, table, indices, offsets, weights, bags, include_last_offset)
 
 
 def _starts(offsets: Array, n: int, include_last_offset: bool) -> Array:

@@ -8,15 +8,10 @@ from embedrnn import _check
 from embedrnn._check import adapters as _rules
 from embedrnn._docs import TORCH_MODULE, documented
 from embedrnn.adapters.torch import ops
-from embedrnn.adapters.torch.parameters import layer_over, weights_of
+from embedrnn.adapters.torch.parameters import weights_of
 from embedrnn.adapters.torch.recorded import run
-from embedrnn.adapters.torch.recurrent import (
-    Kind,
-    RecurrentCall,
-    options_of,
-    read_padded,
-)
-from embedrnn.adapters.torch.tensors import array_of, is_observed, is_transformed
+from embedrnn.adapters.torch.recurrent import PADDED, Kind, Live, RecurrentForm, options_of
+from embedrnn.adapters.torch.tensors import is_observed, is_transformed
 
 
 class _Recurrent(torch.nn.Module):
@@ -35,7 +30,7 @@ class _Recurrent(torch.nn.Module):
         for name, value in checked.items():
             setattr(self, name, value)
         shapes = options_of(self._kind, torch.float32).shapes
-        self._names = tuple(shapes)
+        self._names, self._live = tuple(shapes), Live()
         for name, shape in shapes.items():
             weight = torch.empty(shape, device=device, dtype=dtype)
             self.register_parameter(name, torch.nn.Parameter(weight))
@@ -87,11 +82,9 @@ class _Recurrent(torch.nn.Module):
 
     def _run(self, x: torch.Tensor, states: tuple[torch.Tensor, ...], lengths: Any) -> Any:
         options = options_of(self._kind, x.dtype)
-        weights = weights_of(self, options)
-        layer = layer_over(options, weights)
-        sequences = read_padded(layer, array_of(x), lengths)
-        call = RecurrentCall(self._kind, layer, sequences, tuple(map(array_of, states)))
-        return run(call, (x, *states, *weights))
+        where = () if lengths is None else (lengths,)
+        form = RecurrentForm(options, len(states), PADDED, self._live)
+        return run(form, (x, *states, *weights_of(self, options), *where))
 
     def extra_repr(self) -> str:
         """Return the sizes, for the representation."""

@@ -14,16 +14,15 @@ from typing import Any
 
 import torch
 
-from embedrnn.adapters.torch.parameters import layer_over
 from embedrnn.adapters.torch.recorded import Tensors
 from embedrnn.adapters.torch.recurrent import (
+    PACKED,
+    PADDED,
     Kind,
     RecurrentCall,
+    RecurrentForm,
     options_of,
-    read_packed,
-    read_padded,
 )
-from embedrnn.adapters.torch.tensors import array_of
 
 _ARGUMENTS = (
     "Tensor x, Tensor[] states, Tensor[] weights, Tensor? lengths, Tensor? batch_sizes, "
@@ -192,13 +191,11 @@ def _call(
     *options: Any,
 ) -> RecurrentCall:
     """Return the call of an operator, checked."""
-    kind = _kind(name, x, weights, *options)
-    layer = layer_over(options_of(kind, x.dtype), list(weights))
-    if batch_sizes is None:
-        sequences = read_padded(layer, array_of(x), lengths)
-    else:
-        sequences = read_packed(layer, x, batch_sizes, sorted_indices)
-    return RecurrentCall(kind, layer, sequences, tuple(map(array_of, states)))
+    options_ = options_of(_kind(name, x, weights, *options), x.dtype)
+    where = [lengths] if batch_sizes is None else [batch_sizes, sorted_indices]
+    form = RecurrentForm(options_, len(states), PADDED if batch_sizes is None else PACKED)
+    tensors = (x, *states, *weights, *where)
+    return form.over([tensor for tensor in tensors if tensor is not None])
 
 
 _OPERATORS = {

@@ -20,18 +20,26 @@ class Call(Protocol):
     def vjp(self, needed: Sequence[bool]) -> tuple[Tensors, Callable[..., Grads]]:
         """Return what comes out, and a function from the gradients of that to those of the tensors.
 
-        Gradients that are None stand for zeros, or are those that are not needed.
+        Gradients that are None stand for zeros, or are those that are not needed; those of tensors
+        behind the last that may have one are left out.
         """
+
+
+class Form(Protocol):
+    """What a call is, but for its tensors, which autograd keeps, and may move meanwhile."""
+
+    def over(self, tensors: Sequence[torch.Tensor]) -> Call:
+        """Return the call on these tensors."""
 
     def in_torch(self, tensors: Sequence[torch.Tensor]) -> Tensors:
         """Return what PyTorch itself makes of the tensors."""
 
 
-def run(call: Call, tensors: Tensors) -> Tensors:
+def run(form: Form, tensors: Tensors) -> Tensors:
     """Run a call on these tensors, and let autograd record it if one of them has a gradient."""
     if not grad_is_wanted(tensors):
-        return call.forward()
-    outputs: Tensors = _Recorded.apply(call, *tensors)
+        return form.over(tensors).forward()
+    outputs: Tensors = _Recorded.apply(form, *tensors)
     return outputs
 
 
@@ -39,10 +47,10 @@ class _Recorded(torch.autograd.Function):
     """A call, and its gradients. Those have derivatives in turn: of PyTorch's own operations."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> Tensors:
-        outputs, back = call.vjp(ctx.needs_input_grad[1:])
-        ctx.call = call
-        ctx.save_for_backward(*tensors, _holding(back))
+    def forward(ctx: Any, form: Form, *tensors: torch.Tensor) -> Tensors:
+        outputs, back = form.over(tensors).vjp(ctx.needs_input_grad[1:])
+        ctx.form = form
+        ctx.save_for_backward(*tensors, _holding(back, tensors))
         ctx.set_materialize_grads(False)
         return outputs
 
@@ -53,29 +61,45 @@ class _Recorded(torch.autograd.Function):
         if all(grad is None for grad in grads):
             return None, *(None for _ in needed)
         if torch.is_grad_enabled():
-            return None, *_differentiable(ctx.call, tensors, needed, grads)
-        given = [None if grad is None else grad.numpy(force=True) for grad in grads]
-        back = getattr(holder, "back", None) or ctx.call.vjp(needed)[1]
-        found = back(*given)
+            return None, *_differentiable(ctx.form, tensors, needed, grads)
+        back = _held(holder, tensors) or ctx.form.over(tensors).vjp(needed)[1]
+        found = list(back(*(None if grad is None else grad.numpy(force=True) for grad in grads)))
+        found += [None] * (len(needed) - len(found))
         return None, *(grad if need else None for grad, need in zip(found, needed, strict=True))
 
 
-def _holding(back: Callable[..., Grads]) -> torch.Tensor:
-    """Return a tensor that has a way back, for autograd to free it with what it saves.
+def _holding(back: Callable[..., Grads], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return a tensor that has the way back from a call on these tensors.
 
-    Hooks on saved tensors, as those of checkpoints, may give another one back, which has none.
+    Autograd frees it with what it saves.
     """
     holder: Any = torch.empty(0)
-    holder.back = back
+    holder.back, holder.places = back, _places(tensors)
     found: torch.Tensor = holder
     return found
 
 
+def _held(holder: Any, tensors: Sequence[torch.Tensor]) -> Callable[..., Grads] | None:
+    """Return the way back if it is from these tensors, or nothing.
+
+    Hooks on saved tensors, as those of checkpoints, may give others back, whose memory the call has
+    not read, and another holder.
+    """
+    if getattr(holder, "places", None) != _places(tensors):
+        return None
+    back: Callable[..., Grads] = holder.back
+    return back
+
+
+def _places(tensors: Sequence[torch.Tensor]) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
+
+
 def _differentiable(
-    call: Call, tensors: Sequence[torch.Tensor], needed: Sequence[bool], grads: Grads
+    form: Form, tensors: Sequence[torch.Tensor], needed: Sequence[bool], grads: Grads
 ) -> Grads:
     """Return the gradients of the tensors that need one, for autograd to differentiate again."""
-    outputs = call.in_torch(tensors)
+    outputs = form.in_torch(tensors)
     pairs = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if grad is not None]
     wanted = [tensor for tensor, need in zip(tensors, needed, strict=True) if need]
     found = iter(

@@ -1,5 +1,6 @@
 """PyTorch's recurrent layers as ours: what they are, how sequences come to them, and one call."""
 
+import weakref
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from embedrnn._backend import current
 from embedrnn._sequences import Rows
 from embedrnn.adapters.torch.recorded import Grads, Tensors
 from embedrnn.adapters.torch.tensors import Array, Declined, array_of
@@ -80,62 +82,77 @@ def options_of(kind: Kind, dtype: torch.dtype) -> Options:
     return Options(kind, cell._made(options, {}), dict(cell._shapes(options)))
 
 
-class Steps(NamedTuple):
-    """Sequences as one of our layers reads them, and as PyTorch has them.
+class Live:
+    """Packed weights of the last call whose gradients are still to come, for the next one to share.
 
-    `shape` is that of the tensor that has their numbers; `batch_sizes` and `order`, that is
-    sorted_indices, are those of packed ones.
+    Each step of a decoder is a call of its own, and all of them are recorded before the first goes
+    back: weights that stay as they are must not be packed, and held, for each.
     """
 
-    below: Array
-    layout: Layout
-    shape: tuple[int, ...]
-    batch_first: bool = True
-    batch_sizes: torch.Tensor | None = None
-    order: torch.Tensor | None = None
+    def __init__(self) -> None:
+        self._last: tuple[Any, list[weakref.ref[Any]]] = (None, [])
+
+    def share(self, layer: Recurrent) -> None:
+        """Let a layer have these cells if they are what it would pack, or have its own here."""
+        backend, references = self._last
+        cells = [cell for reference in references if (cell := reference()) is not None]
+        if not cells or backend is not current() or not layer._adopts(cells):
+            self._last = current(), [weakref.ref(cell) for cell in layer._cells()]
+
+    def __reduce__(self) -> tuple[type["Live"], tuple[()]]:
+        """Have nothing in a copy or a pickle of the module."""
+        return Live, ()
 
 
-def read_packed(
-    layer: Recurrent,
-    data: torch.Tensor,
-    batch_sizes: torch.Tensor,
-    order: torch.Tensor | None,
-) -> Steps:
+# How the sequences of a call come: what stands behind the weights among its tensors.
+BATCH_FIRST = "batch first"  # (B, T, I), or (T, I), and nothing
+TIME_FIRST = "time first"  # (T, B, I), or (T, I), and nothing
+PADDED = "padded"  # (B, T, I), or (T, I), and lengths, or nothing
+PACKED = "packed"  # (N, I), and batch_sizes, and sorted_indices, or nothing
+
+Read = tuple[Array, Layout]
+
+
+def _read_packed(layer: Recurrent, data: Array, *fields: Array) -> Read:
     """Read packed sequences where they are."""
-    places = None if order is None else array_of(order)
-    fields = Packed(array_of(data), array_of(batch_sizes), places)
-    below, layout = layer._read_packed(fields, None)
+    below, layout = layer._read_packed(Packed(data, *fields), None)
     if not below.size:
         raise Declined("there must be steps")
-    return Steps(below, layout, below.shape, False, batch_sizes, order)
+    return below, layout
 
 
-def read_padded(layer: Recurrent, x: Array, lengths: Any = None) -> Steps:
-    """Read sequences as our layers do: padded (B, T, I), or one alone, (T, I)."""
-    below, layout = layer._read(x, lengths, None, None, None, "zero")
-    return Steps(below, layout, x.shape)
+def _read_padded(layer: Recurrent, x: Array, lengths: Array | None = None) -> Read:
+    """Read sequences as our layers do."""
+    return layer._read(x, lengths, None, None, None, "zero")
 
 
-def read_plain(layer: Recurrent, x: Array, batch_first: bool) -> Steps:
-    """Read sequences of one length, (B, T, I) or (T, B, I), or (T, I)."""
+def _read_batch_first(layer: Recurrent, x: Array) -> Read:
+    """Read sequences of one length."""
     shape = x.shape
     if x.size == 0 or shape[-1] != layer.input_size or x.ndim not in {2, 3}:
-        raise Declined(f"x must have shape (B, T, {layer.input_size}), got {shape}")
+        raise Declined(f"x must have three axes, of {layer.input_size} features, got {shape}")
     if x.ndim == 2:
-        return Steps(x[None], _plain_layout(1, shape[0], True), shape)
-    if not batch_first:
-        if min(shape[:2]) > 1:
-            return _time_major(np.ascontiguousarray(x))
-        x = x.swapaxes(0, 1)  # which moves nothing, here or in the output
-    return Steps(x, _plain_layout(*x.shape[:2], False), shape, batch_first)
+        return x[None], _plain_layout(1, shape[0], True)
+    return x, _plain_layout(*shape[:2], False)
 
 
-def _time_major(x: Array) -> Steps:
+def _read_time_first(layer: Recurrent, x: Array) -> Read:
     """Read (T, B, I) as if it were packed, for the output to be (T, B, H) in one piece."""
+    if x.ndim != 3 or min(x.shape[:2]) < 2:
+        # Then to swap the axes moves nothing, here or in the output.
+        return _read_batch_first(layer, x.swapaxes(0, 1) if x.ndim == 3 else x)
+    if x.shape[2] != layer.input_size or x.size == 0:
+        raise Declined(f"x must have shape (T, B, {layer.input_size}), got {x.shape}")
     steps, batch, width = x.shape
-    below = x.reshape(steps * batch, width)
-    return Steps(below, _time_major_layout(steps, batch), x.shape, False)
+    return x.reshape(steps * batch, width), _time_first_layout(steps, batch)
 
+
+_READERS: dict[str, Callable[..., Read]] = {
+    BATCH_FIRST: _read_batch_first,
+    TIME_FIRST: _read_time_first,
+    PADDED: _read_padded,
+    PACKED: _read_packed,
+}
 
 # Calls come in few shapes, and what reads a layout writes to nothing of it.
 
@@ -146,94 +163,137 @@ def _plain_layout(batch: int, steps: int, alone: bool) -> Layout:
 
 
 @lru_cache(maxsize=64)
-def _time_major_layout(steps: int, batch: int) -> Layout:
+def _time_first_layout(steps: int, batch: int) -> Layout:
     starts = np.arange(0, steps * batch, batch)
     rows = Rows(batch, np.full(batch, steps), step_starts=starts)
     return Layout(rows, (steps * batch,))
 
 
-class RecurrentCall(NamedTuple):
-    """A layer over its weights, called with sequences and a state: of `Call`.
+class RecurrentForm(NamedTuple):
+    """What a call of a recurrent layer is, but for its tensors: of `Form`.
 
-    Its tensors are the data of the sequences, the states if there are any, and the weights.
+    Those are the data of the sequences, so many `states` before the first step, the weights, and
+    what says where the sequences are.
     """
 
-    kind: Kind
-    layer: Recurrent
-    sequences: Steps
-    states: tuple[Array, ...]
+    options: Options
+    states: int
+    sequences: str = PADDED
+    live: Live | None = None
 
-    def forward(self) -> Tensors:
-        """Return the output and the last states."""
-        return self._tensors(*self.layer._run(*self.sequences[:2], self._state()))
-
-    def vjp(self, needed: Sequence[bool]) -> tuple[Tensors, Callable[..., Grads]]:
-        """Return the same, and the function to the gradients."""
-        of_state = any(needed[1 : 1 + len(self.states)])
-        result, back = self.layer._run_vjp(
-            *self.sequences[:2], self._state(), of_x=needed[0], of_state=of_state
-        )
-
-        def backward(output: Array | None, *last: Array | None) -> Grads:
-            if output is not None:
-                steps = self.sequences.layout.steps[self.sequences.layout.alone :]
-                output = output.reshape(*steps, output.shape[-1])
-            of_last = last if self.kind.states > 1 else last[0]
-            grads = back(output, None if all(part is None for part in last) else of_last)
-            of_first = grads.state if self.kind.states > 1 else (grads.state,)
-            of_x = None if grads.x is None else _data(grads.x).reshape(self.sequences.shape)
-            found = (of_x, *of_first[: len(self.states)], *grads.parameters.values())
-            return [None if grad is None else torch.from_numpy(grad) for grad in found]
-
-        return self._tensors(*result), backward
+    def over(
+        self, tensors: Sequence[torch.Tensor], layer: Recurrent | None = None
+    ) -> "RecurrentCall":
+        """Return the call on these tensors; of a layer that has the weights, if it is given."""
+        first = 1 + self.states
+        last = first + len(self.options.shapes)
+        if layer is None:
+            layer = self.options.over([array_of(tensor) for tensor in tensors[first:last]])
+        data, *where = [array_of(tensor) for tensor in (tensors[0], *tensors[last:])]
+        below, layout = _READERS[self.sequences](layer, data, *where)
+        states = tuple([array_of(tensor) for tensor in tensors[1:first]])
+        return RecurrentCall(self, layer, below, layout, data.shape, states)
 
     def in_torch(self, tensors: Sequence[torch.Tensor]) -> Tensors:
         """Return what PyTorch's own function makes of the tensors."""
-        data, *others = tensors
-        n, sequences = len(self.states), self.sequences
-        rows = sequences.layout.rows
-        if rows.lengths is not None and rows.step_starts is None:
+        first = 1 + self.states
+        last = first + len(self.options.shapes)
+        data, states, weights = tensors[0], list(tensors[1:first]), tensors[first:last]
+        if self.sequences == PACKED:
+            return self._packed_in_torch(data, states, weights, *tensors[last:])
+        if tensors[last:]:
             raise NotImplementedError(
                 "there are no second derivatives where rows have lengths: PyTorch runs none"
             )
-        states, weights = others[:n], others[n:]
-        alone = sequences.layout.alone
+        alone = data.dim() == 2
         if alone:
             data, states = data[None], [part[:, None] for part in states]
-        if not states:
-            states = [self._zeros(data)] * self.kind.states
-        if sequences.order is not None:
-            states = [part.index_select(1, sequences.order) for part in states]
-        hx = tuple(states) if self.kind.states > 1 else states[0]
-        last = (self.kind.bias, self.kind.num_layers, 0.0, False, self.kind.bidirectional)
-        run: Any = _FUNCTIONS[self.kind.mode]
-        if sequences.batch_sizes is None:
-            output, *found = run(data, hx, weights, *last, alone or sequences.batch_first)
-        else:
-            output, *found = run(data, sequences.batch_sizes, hx, weights, *last)
-        if sequences.order is not None:
-            back = torch.argsort(sequences.order)
-            found = [part.index_select(1, back) for part in found]
+        batch_first = alone or self.sequences != TIME_FIRST
+        batch = data.shape[0 if batch_first else 1]
+        hx = self._hx(states, data, batch)
+        run: Any = _FUNCTIONS[self.options.kind.mode]
+        output, *found = run(data, hx, weights, *self._last(), batch_first)
         if alone:
             output, found = output[0], [part[:, 0] for part in found]
         return output, *found
 
-    def _zeros(self, data: torch.Tensor) -> torch.Tensor:
-        batch = self.sequences.layout.rows.batch
-        n = self.kind.num_layers * self.kind.directions
-        return data.new_zeros(n, batch, self.kind.hidden_size)
+    def _packed_in_torch(
+        self,
+        data: torch.Tensor,
+        states: Sequence[torch.Tensor],
+        weights: Sequence[torch.Tensor],
+        batch_sizes: torch.Tensor,
+        order: torch.Tensor | None = None,
+    ) -> Tensors:
+        if order is not None:
+            states = [part.index_select(1, order) for part in states]
+        hx = self._hx(states, data, int(batch_sizes[0]))
+        run: Any = _FUNCTIONS[self.options.kind.mode]
+        output, *found = run(data, batch_sizes, hx, weights, *self._last())
+        if order is not None:
+            back = torch.argsort(order)
+            found = [part.index_select(1, back) for part in found]
+        return output, *found
+
+    def _hx(self, states: Sequence[torch.Tensor], data: torch.Tensor, batch: int) -> Any:
+        """Return the states before the first step as PyTorch's functions take them."""
+        kind = self.options.kind
+        shape = (kind.num_layers * kind.directions, batch, kind.hidden_size)
+        states = states or [data.new_zeros(shape)] * kind.states
+        return tuple(states) if kind.states > 1 else states[0]
+
+    def _last(self) -> tuple[Any, ...]:
+        """Return the last options that PyTorch's functions take."""
+        kind = self.options.kind
+        return kind.bias, kind.num_layers, 0.0, False, kind.bidirectional
+
+
+class RecurrentCall(NamedTuple):
+    """A layer over its weights, called with sequences of data of some shape, and a state."""
+
+    form: RecurrentForm
+    layer: Recurrent
+    below: Array
+    layout: Layout
+    shape: tuple[int, ...]
+    states: tuple[Array, ...]
+
+    def forward(self) -> Tensors:
+        """Return the output and the last states."""
+        return self._tensors(*self.layer._run(self.below, self.layout, self._state()))
+
+    def vjp(self, needed: Sequence[bool]) -> tuple[Tensors, Callable[..., Grads]]:
+        """Return the same, and the function to the gradients."""
+        if self.form.live is not None:
+            self.form.live.share(self.layer)
+        n, layout, shape = len(self.states), self.layout, self.shape
+        result, back = self.layer._run_vjp(
+            self.below, layout, self._state(), of_x=needed[0], of_state=any(needed[1 : 1 + n])
+        )
+
+        def backward(output: Array | None, *last: Array | None) -> Grads:
+            if output is not None:
+                output = output.reshape(*layout.steps[layout.alone :], output.shape[-1])
+            of_last = last if len(last) > 1 else last[0]
+            grads = back(output, None if all(part is None for part in last) else of_last)
+            of_first = grads.state if len(last) > 1 else (grads.state,)
+            of_x = None if grads.x is None else _data(grads.x).reshape(shape)
+            found = (of_x, *of_first[:n], *grads.parameters.values())
+            return [None if grad is None else torch.from_numpy(grad) for grad in found]
+
+        return self._tensors(*result), backward
 
     def _state(self) -> Any:
         if not self.states:
             return None
-        return self.states if self.kind.states > 1 else self.states[0]
+        return self.states if len(self.states) > 1 else self.states[0]
 
     def _tensors(self, output: Any, state: Any) -> Tensors:
         """Return results as tensors, the output in the form of the input."""
-        array, shape = _data(output), self.sequences.shape
+        array, shape = _data(output), self.shape
         if array.shape[:-1] != shape[:-1]:
             array = array.reshape(*shape[:-1], array.shape[-1])
-        if self.kind.states > 1:
+        if isinstance(state, tuple):
             return torch.from_numpy(array), *map(torch.from_numpy, state)
         return torch.from_numpy(array), torch.from_numpy(state)
 
