@@ -680,6 +680,23 @@ def offsets_rows(call: str) -> list[Row]:
     ]  # fmt: skip
 
 
+def leak_rows(call: str) -> list[Row]:
+    """One leak for every unit, which is a number in (0, 1], and arrays of other shapes."""
+    return [
+        *((call, {"leak": leak}, ValueError, f"leak must be in (0, 1], got {float(leak)}")
+          for leak in (0, -1, 2, 1.5, np.nan, np.inf, np.float32(2), np.array(0.0), np.int64(-1))),
+        *((call, {"leak": leak}, TypeError, f"leak must be a number, got {got}")
+          for leak, got in ((True, True), (np.True_, True), (np.array(False), False), (1j, "1j"),
+                            (np.complex64(1), "(1+0j)"), (np.array(None), None),
+                            (np.array("0.5"), "'0.5'"))),
+        (call, {"leak": "0.5"}, TypeError, "leak must be float32 as x is, got <U3"),
+        (call, {"leak": zeros(5)}, ValueError, "leak must have shape (4,), got (5,)"),
+        (call, {"leak": [0.5]}, TypeError, "leak must be float32 as x is, got float64"),
+        (call, {"leak": np.array([0.5], np.float32)}, ValueError,
+         "leak must have shape (4,), got (1,)"),
+    ]  # fmt: skip
+
+
 def resets_rows(call: str) -> list[Row]:
     """Where states begin anew, which the recurrent functions and layers check alike."""
     ragged = {"x": zeros(5, 2), "lengths": None, "offsets": [0, 2, 2, 5]}
@@ -771,6 +788,7 @@ def recurrence_rows() -> list[Row]:
         *((call, {"nonlinearity": word}, ValueError,
            f"nonlinearity must be 'tanh' or 'relu', got {word!r}")
           for call in ("rnn_forward", "rnn_vjp") for word in ("sigmoid", None)),
+        *(row for call in ("rnn_forward", "rnn_vjp") for row in leak_rows(call)),
         ("gru_vjp", {"reset_after": "no"}, TypeError,
          "reset_after must be True or False, got 'no'"),
     ]  # fmt: skip
@@ -820,7 +838,9 @@ def padding_rows() -> list[Row]:
         ("pad", {"sequences": [[[1], [2, 3]]]}, ValueError,
          "sequences[0] must be one array, got sequences of unequal length"),
         *(("pad", {"value": value}, ValueError, f"value must fit int64, got {value!r}")
-          for value in (0.5, np.nan, np.float64(np.inf), 2**63, None, "x", [0, 1])),
+          for value in (0.5, np.nan, 2**63, None, "x", [0, 1])),
+        *(("pad", {"value": kind(value)}, ValueError, f"value must fit int64, got {value!r}")
+          for value in (0.5, np.inf, "x") for kind in (np.array, lambda x: np.array(x)[()])),
         ("pad", {"value": -1, "sequences": np.zeros((2, 1), np.uint8)}, ValueError,
          "value must fit uint8, got -1"),
         ("pad", {"value": 2, "sequences": [[True]]}, ValueError, "value must fit bool, got 2"),
@@ -848,6 +868,13 @@ def recurrent_option_rows(name: str) -> list[Row]:
           for dropout in (1.0, -0.5, np.nan, np.inf)),
         (name, {"dropout": None}, TypeError, "dropout must be a number, got None"),
         (name, {"dropout": "0.5"}, TypeError, "dropout must be a number, got '0.5'"),
+        (name, {"dropout": np.array([0.5])}, TypeError,
+         "dropout must be a number, got an array of shape (1,)"),
+        *((name, {"dropout": dropout}, TypeError, f"dropout must be a number, got {dropout}")
+          for dropout in (False, np.False_, np.array(True))),
+        *((name, {"num_layers": layers}, TypeError, f"num_layers must be an integer, got {kind}")
+          for layers, kind in ((True, "bool"), (np.True_, "bool"), (np.array(True), "ndarray"),
+                               (np.array([2]), "ndarray"))),
         *((name, {"merge": merge, "bidirectional": True}, ValueError,
            f"merge must be 'concat' or 'sum' or 'mean' or 'mul', got {merge!r}")
           for merge in ("ave", None, 1)),
@@ -1559,6 +1586,8 @@ def optimizer_rows() -> list[Row]:
             ({"lr": -1}, ValueError, "lr must be finite and 0 or more, got -1.0"),
             ({"lr": np.inf}, ValueError, "lr must be finite and 0 or more, got inf"),
             ({"lr": "1"}, TypeError, "lr must be a number, got '1'"),
+            ({"lr": True}, TypeError, "lr must be a number, got True"),
+            ({"lr": np.timedelta64(1, "s")}, TypeError, "lr must be a number, got 1 seconds"),
             ({"weight_decay": np.nan}, ValueError, "weight_decay must be finite and 0 or more"),
             ({"catch_up": 2}, TypeError, "catch_up must be True or False, got 2"),
             ({"rng": "a"}, TypeError, "rng must be what numpy.random.default_rng takes, got 'a'"),
@@ -1601,6 +1630,7 @@ def optimizer_rows() -> list[Row]:
          "rows must be a mapping of names, got list"),
         ("optim.SGD.load_state_dict", {"state_dict": {"step": 1}}, ValueError,
          "state_dict does not fit the optimiser: missing w.step, w.momentum_buffer"),
+        ("clip_grad_norm", {"max_norm": True}, TypeError, "max_norm must be a number, got True"),
         ("clip_grad_norm", {"max_norm": 0}, ValueError, "max_norm must be positive, got 0.0"),
         ("clip_grad_norm", {"grads": {"a": [zeros(2, dtype=int)]}}, TypeError,
          "grads['a'][0] must be float32, float64, float16 or bfloat16, got int64"),
@@ -1634,6 +1664,10 @@ ROWS: list[Row] = [
     *(row for name in LAYERS for row in recurrent_layer_rows(name)),
     ("RNN", {"nonlinearity": "elu"}, ValueError,
      "nonlinearity must be 'tanh' or 'relu', got 'elu'"),
+    *(("RNN", {"leak": leak}, ValueError, f"leak must be in (0, 1], got {float(leak)}")
+      for leak in (0, -1, 2, np.nan, np.float32(1.5), np.array(0.0))),
+    ("RNN", {"leak": True}, TypeError, "leak must be a number, got True"),
+    ("RNN", {"leak": [0.5]}, TypeError, "leak must be a number, got [0.5]"),
     ("GRU", {"nonlinearity": "tanh"}, TypeError, "nonlinearity is for RNN alone: the gates of"),
     ("LSTM", {"nonlinearity": "relu"}, TypeError, "nonlinearity is for RNN alone: the gates of"),
     ("RNN", {"reset_after": True}, TypeError, "reset_after is for GRU alone: RNN and LSTM have"),

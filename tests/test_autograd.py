@@ -350,6 +350,10 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
                  "^weight must be of floating-point numbers where it is differentiated, got int64"),
     "sequences in a list": (lambda: of_sum(ad.rnn_forward, [np.ones((2, 1))], ONE, ONE), TypeError,
                             "^x must be an ndarray where it is differentiated, got list$"),
+    "one leak of all units": (
+        lambda: grad(lambda a: anp.sum(ad.rnn_forward(np.ones((1, 2, 1)), ONE, ONE, leak=a)[0]))(
+            np.array(0.5)),
+        ValueError, r"^leak must have an axis where it is differentiated, got shape \(\)$"),
     "int8 rows": (lambda: grad(lambda w: anp.sum(ad.embedding_bag(
                       er.quantize_rows(ONE), [[0]], per_sample_weights=w)))(ONE.astype("f4")),
                   TypeError, "^weight must be an array: QuantizedRows have no gradient"),

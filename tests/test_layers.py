@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,28 @@ def test_leaks_begin_as_they_are_told(backend: str) -> None:
     assert_all_same(whole(x), plain(x))
     whole.update({"leak_l0": np.linspace(0, 1, 7, dtype=np.float32)})
     assert_same_bits(whole(x)[0][..., 0], np.zeros((2, 3), np.float32))
+
+
+def test_leaks_may_have_learned_to_be_anything() -> None:
+    """They are parameters as others, where the option is in (0, 1]."""
+    layer = er.RNN(5, 7, leak=0.5, rng=0)
+    leaks = np.array([-1, 0, 1, 2, np.nan, np.inf, 0.5], np.float32)
+    layer.update({"leak_l0": leaks})
+    twin = er.RNN.from_state_dict(layer.state_dict())
+    assert_same_bits(twin.leak_l0, leaks)
+    x, parameters = np.ones((2, 3, 5), np.float32), layer.state_dict()
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "leak")
+    weights = {name: parameters[f"{name}_l0"] for name in names}
+    assert_same_bits(er.rnn_forward(x, **weights)[0], twin(x)[0])
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.array, Fraction])
+def test_a_number_may_be_of_numpy(kind: Any) -> None:
+    layer = er.RNN(np.int8(5), np.array(7), np.array(2)[()], leak=kind(0.5), dropout=kind(0.25))
+    assert repr(layer) == "RNN(5, 7, num_layers=2, dropout=0.25, leak=0.5)"
+    assert {type(value) for value in (layer.leak, layer.dropout)} == {float}
+    assert {type(value) for value in (layer.input_size, layer.hidden_size)} == {int}
+    assert not er.RNN(5, 7, bias=np.array(0)).bias
 
 
 @pytest.mark.parametrize(
@@ -814,12 +837,6 @@ def test_refused_options(cell: str, case: str) -> None:
     error, sizes, options, message = BAD_OPTIONS[case]
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         make(cell, *sizes, **options)
-
-
-@pytest.mark.parametrize("leak", [0, -0.5, 1.5, np.nan])
-def test_refused_leak(leak: float) -> None:
-    with pytest.raises(ValueError, match=rf"^leak must be in \(0, 1\], got {float(leak)}$"):
-        er.RNN(5, 7, leak=leak)
 
 
 def test_refused_nonlinearity() -> None:

@@ -193,6 +193,25 @@ def test_lists_are_taken(backend: str) -> None:
     assert output.dtype == np.float64
 
 
+@pytest.mark.parametrize("call", ["rnn_forward", "rnn_vjp"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_leak_may_be_any_number_in_its_range(backend: str, dtype: str, call: str) -> None:
+    arguments = cell_arguments(RnnCase("leaks", 3, 4, 2, 5), dtype, "rnn_tanh_leaky")
+
+    def output(leak: Any) -> Any:
+        found = getattr(er, call)(**arguments | {"leak": leak})[0]
+        return found if call == "rnn_forward" else found[0]
+
+    expected = output(np.full(5, 0.5, dtype))
+    for leak in (0.5, np.float16(0.5), np.float32(0.5), np.float64(0.5), np.array(0.5, "f4")):
+        assert_same_bits(output(leak), expected)
+    whole = output(np.ones(5, dtype))
+    for leak in (1, 1.0, np.int64(1), np.uint8(1), np.array(1), np.array(1.0)):
+        assert_same_bits(output(leak), whole)
+    for leak in (-0.5, 0.0, 2.0):  # of an array the numbers are not looked at
+        assert np.isfinite(output(np.full(5, leak, dtype))).all()
+
+
 @each_cell
 def test_nan_and_infinity_flow_along_their_own_row(backend: str, dtype: Any, cell: str) -> None:
     arguments = cell_arguments(RnnCase("special", 4, 5, 3, 17, "no_lengths"), dtype, cell)

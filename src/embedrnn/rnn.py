@@ -43,7 +43,9 @@ def rnn_forward(
     {lengths, offsets, resets, h_0}
     nonlinearity : {"tanh", "relu"}
     leak : float or array_like, shape (H,), dtype of `x`, optional
-        The part of the way that a unit goes in a step; all of it if absent.
+        The part of the way that a unit goes in a step; all of it if absent. A number, which is that
+        of every unit, must be in (0, 1]. An array is a parameter as the weights are, which may have
+        learned to be anything: its numbers are not looked at.
     {reverse, out}
 
     Returns

@@ -22,6 +22,8 @@ def differentiated(name: str, value: Any) -> None:
             f"{name} must be of floating-point numbers where it is differentiated, got "
             f"{value.dtype}"
         )
+    if not value.ndim:  # as a leak of all units may be, whose gradient is that of each
+        raise ValueError(f"{name} must have an axis where it is differentiated, got shape ()")
 
 
 def table_rows(grad: Any, num_embeddings: int) -> tuple[Indices, Array, int]:

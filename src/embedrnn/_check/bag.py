@@ -126,7 +126,7 @@ def _table(
     dtype = native(weight.dtype)
     storage = storage_of(dtype)
     if storage is None and not (dtype.kind in "iu" and mode == "sum"):
-        integers = "" if dtype.kind not in "iu" else f" for mode {mode!r}"
+        integers = "" if dtype.kind not in "iu" else f" for mode {shown(mode)}"
         raise TypeError(f"weight must be {ANY_FLOAT}{integers}, got {weight.dtype}")
     return weight if weight.ndim == 2 else weight[:, None], storage, weight.shape, dtype
 

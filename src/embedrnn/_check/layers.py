@@ -9,7 +9,7 @@ import numpy.typing as npt
 from embedrnn._cells import WEIGHTS, Cell
 from embedrnn._check.array_like import Array, as_array
 from embedrnn._check.arrays import FLOATS, native
-from embedrnn._check.options import choice, dtype_of, flag
+from embedrnn._check.options import choice, dtype_of, flag, shown
 
 DType = np.dtype[Any]
 
@@ -46,7 +46,7 @@ def directions(bidirectional: Any, reverse: Any, merge: Any) -> dict[str, Any]:
             "reverse must be False where bidirectional is True: one of two directions is reversed"
         )
     if not both and merge != "concat":
-        raise ValueError(f"merge must be 'concat' where bidirectional is False, got {merge!r}")
+        raise ValueError(f"merge must be 'concat' where bidirectional is False, got {shown(merge)}")
     return {"bidirectional": both, "reverse": backwards, "merge": merge}
 
 

@@ -50,7 +50,7 @@ def named(what: str, tree: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, leaf in _leaves(what, tree):
         if name in found:
-            raise ValueError(f"{what} must have names that differ, got {name!r} twice")
+            raise ValueError(f"{what} must have names that differ, got {shown(name)} twice")
         found[name] = leaf
     return found
 
@@ -79,7 +79,7 @@ def require_steppable(name: str, array: Any) -> None:
 def require_new_float(name: str, array: Array, others: Container[str]) -> None:
     """Check a parameter of the caller's or of a layer."""
     if name in others:
-        raise ValueError(f"parameters must have names that differ, got {name!r} twice")
+        raise ValueError(f"parameters must have names that differ, got {shown(name)} twice")
     if not is_float(array.dtype):
         raise TypeError(f"{name} must be {ANY_FLOAT}, got {array.dtype}")
 

@@ -14,14 +14,29 @@ _LONGEST = 80
 
 
 def shown(value: Any) -> str:
-    """Return a value as it stands in a message: on one line, and not too long."""
+    """Return a value as it stands in a message: on one line, and not too long.
+
+    Scalars of NumPy, and arrays without axes, are written as Python writes such values.
+    """
     if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape}"
+        if value.ndim:
+            return f"an array of shape {value.shape}"
+        value = scalar(value)
     try:
-        text = repr(value)
+        text = _plain(value) if isinstance(value, np.generic) else repr(value)
     except Exception:  # Python refuses to write integers of thousands of digits
         text = f"a value of type {type(value).__name__}"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _plain(value: np.generic) -> str:
+    # The item of a float32 has more digits than it is precise to.
+    return repr(value.item()) if value.dtype.kind in "SU" else str(value)
+
+
+def scalar(value: Any) -> Any:
+    """Return an array without axes as the one value that it holds, and anything else as it is."""
+    return value[()] if type(value) is np.ndarray and not value.ndim else value
 
 
 def choice(name: str, value: Any, allowed: Sequence[str]) -> None:
@@ -41,18 +56,28 @@ def flag(name: str, value: Any) -> bool:
     """Check what is either on or off; 1 and 0 will do."""
     if value is True or value is False:
         return value
-    if isinstance(value, (int, np.bool_, np.integer)) and value in {0, 1}:
-        return bool(value)
+    given = scalar(value)
+    if isinstance(given, (int, np.bool_, np.integer)) and given in {0, 1}:
+        return bool(given)
     raise TypeError(f"{name} must be True or False, got {shown(value)}")
 
 
 def whole(name: str, value: Any) -> int:
-    """Check an integer."""
+    """Check an integer, which no truth value is: one came by position to the wrong place."""
+    if type(value) is int:
+        return value
     require_unmasked(name, value)
     try:
+        if _is_truth_value(value):
+            raise TypeError
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {type(value).__name__}") from None
+
+
+def _is_truth_value(value: Any) -> bool:
+    """Whether this is True or False, as a scalar, an array or a tensor of them too."""
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool")
 
 
 def size(name: str, value: Any, least: int = 1) -> int:
@@ -72,16 +97,30 @@ def require_addressable(names: str, *sizes: int) -> None:
 
 
 def number(name: str, value: Any) -> float:
-    """Check a number."""
+    """Check a real number, which no truth value is; one of NumPy or an array without axes will do.
+
+    It may be NaN: whoever asks for a range refuses that with all else outside.
+    """
+    if type(value) is float:
+        return value
     require_unmasked(name, value)
     try:
-        if isinstance(value, (str, bytes)):
+        if not _may_be_number(value):
             raise TypeError
         return float(value)
     except OverflowError:
         raise ValueError(f"{name} must fit a float, got {shown(value)}") from None
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name} must be a number, got {shown(value)}") from None
+
+
+def _may_be_number(value: Any) -> bool:
+    """Whether this is not what Python or NumPy would make a number of in `float`."""
+    if isinstance(value, (str, bytes)) or _is_truth_value(value):
+        return False
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "cmMSUO":
+        return False
+    return getattr(value, "shape", ()) == ()
 
 
 def positive(name: str, value: Any) -> float:

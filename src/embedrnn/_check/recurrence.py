@@ -1,5 +1,6 @@
 """Rules of the recurrent cells."""
 
+import numbers
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from embedrnn._check.arrays import (
     require_output,
     require_shape,
 )
-from embedrnn._check.options import number
+from embedrnn._check.options import share
 from embedrnn._check.ragged import resets_of, rows_of
 from embedrnn._check.sequences import sequences
 from embedrnn._sequences import Rows, Weights
@@ -115,12 +116,23 @@ def _optional(
 def _diagonal(
     cell: Cell, value: npt.ArrayLike | None, hidden: int, dtype: DType, out: Array | None
 ) -> Array | None:
-    """Check the diagonals of a cell, if it has any; a number stands for that of every unit."""
+    """Check the diagonals of a cell, if it has any; a number stands for that of every unit.
+
+    Of these cells it is the leak: as a number a setting in (0, 1], as an array a parameter, whose
+    values are looked at as little as those of any other.
+    """
     if value is None:
         return None
-    if cell.diagonals == 1 and isinstance(value, (int, float)):
-        return np.full(hidden, number(cell.parameters[-1], value), dtype)
-    return _operand(cell.parameters[-1], value, (cell.diagonals * hidden,), dtype, out)
+    name = cell.parameters[-1]
+    if cell.diagonals == 1 and _is_scalar(value):
+        return np.full(hidden, share(name, value), dtype)
+    return _operand(name, value, (cell.diagonals * hidden,), dtype, out)
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether this has no axes: a number, or what is checked as one."""
+    shape = getattr(value, "shape", None)
+    return isinstance(value, numbers.Number) if shape is None else shape == ()
 
 
 def _require_axes(x: Array, offsets: npt.ArrayLike | None) -> None:

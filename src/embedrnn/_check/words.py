@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embedrnn._check.options import shown
+from embedrnn._check.options import scalar, shown
 
 
 class Word(NamedTuple):
@@ -31,7 +31,7 @@ def _is_zero(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number, np.bool_))
+    return isinstance(scalar(value), (int, float, np.number, np.bool_))
 
 
 def _is_cpu(value: Any) -> bool:

@@ -33,8 +33,8 @@ class RNN(Recurrent):
         The parameters of the first layer, read-only, of shapes (H, I), (H, H), (H,) and (H,); those
         of the next end in ``_l1``, those of the second direction in ``_reverse``.
     leak_l0 : ndarray, shape (H,)
-        The leak of each unit, if there are any. An optimiser steps it as any other parameter: to
-        keep it, leave it out of the gradients.
+        The leak of each unit, if there are any. An optimiser steps it as any other parameter, out
+        of (0, 1] too, and so it is loaded: to keep it, leave it out of the gradients.
 
     Raises
     ------
