@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import embedrnn as er
 from cases import (
+    CORE,
     GATES,
     LAYOUTS,
     LENGTHS,
@@ -23,6 +24,7 @@ from cases import (
     assert_same_bits,
     cell_arguments,
     guarded,
+    packed_weights,
     padding,
     reference,
     run_cell,
@@ -210,6 +212,20 @@ def test_a_leak_may_be_any_number_in_its_range(backend: str, dtype: str, call: s
         assert_same_bits(output(leak), whole)
     for leak in (-0.5, 0.0, 2.0):  # of an array the numbers are not looked at
         assert np.isfinite(output(np.full(5, leak, dtype))).all()
+
+
+@pytest.mark.skipif(CORE is None, reason="the compiled core is not built")
+@each_cell
+def test_a_diagonal_is_packed_where_the_cell_has_one(cell: str) -> None:
+    arguments = cell_arguments(RnnCase("packed", 1, 1, 2, 3), np.float32, cell)
+    weights = packed_weights(cell, arguments)
+    core: Any = CORE
+    core.pack(cell, *weights)
+    other, words = None, "be given: the cell has one"
+    if weights[4] is None:
+        other, words = np.ones(3, np.float32), "be None: the cell has none"
+    with pytest.raises(ValueError, match=f"^diagonal must {words}$"):
+        core.pack(cell, *weights[:4], other)
 
 
 @each_cell

@@ -33,7 +33,9 @@ auto with_weights(std::string_view cell,
   require_shape(weight_ih, "weight_ih", {rows, weight_ih.shape(1)});
   require_shape(bias_ih, "bias_ih", {rows});
   require_shape(bias_hh, "bias_hh", {rows});
-  require(diagonal.has_value() == (kind.diagonals > 0), "diagonal", "be there if the cell has one");
+  const bool has_diagonal = kind.diagonals > 0;
+  require(diagonal.has_value() || !has_diagonal, "diagonal", "be given: the cell has one");
+  require(!diagonal.has_value() || has_diagonal, "diagonal", "be None: the cell has none");
   require_shape(diagonal, "diagonal", {kind.diagonals * hidden});
   const auto with = [&]<class T>(T) {
     return body(kind,
