@@ -319,6 +319,22 @@ def test_early_stopping_keeps_what_was_best() -> None:
     assert np.array_equal(shorter.decision_function(ROWS), model.decision_function(ROWS))
 
 
+def test_what_has_no_weight_is_never_held_out() -> None:
+    """Otherwise a loss over weights of 0 alone would end the training at once."""
+    weights = np.repeat([1.0, 0.0], [20, 280])
+    for seed in range(16):
+        model = clone(LEARNER).set_params(early_stopping=True, epochs=2, random_state=seed)
+        assert min(model.fit(ROWS, LABELS, sample_weight=weights).validation_curve_) > 0
+
+
+def test_a_class_without_weight_need_not_be_held_out() -> None:
+    weights = np.where(np.array(LABELS) == "one", 1.0, 0.0)
+    model = clone(LEARNER).set_params(early_stopping=True, epochs=2)
+    assert model.fit(ROWS, LABELS, sample_weight=weights).classes_.tolist() == ["one", "two"]
+    model.set_params(class_weight={"one": 1.0, "two": 0})
+    assert min(model.fit(ROWS, LABELS).validation_curve_) > 0
+
+
 def test_parts_are_learned_from_one_after_another() -> None:
     model = clone(LEARNER)
     for _ in range(12):
@@ -351,6 +367,24 @@ def test_a_given_table_is_learned_on_or_left_as_it_is() -> None:
     assert np.array_equal(table, kept)
     assert np.array_equal(frozen.embedding_.weight, table.astype(np.float32))
     assert not np.array_equal(learned.embedding_.weight, table.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("freeze", [True, False])
+def test_what_becomes_of_a_table_after_fit_changes_nothing(freeze: bool, dtype: str) -> None:
+    table = np.random.default_rng(0).normal(size=(10, 8)).astype(dtype)
+    model = clone(LEARNER).set_params(freeze=freeze, dtype=dtype, epochs=1)
+    before = model.set_params(table=table).fit(ROWS, LABELS).predict_proba(ROWS)
+    assert not np.shares_memory(table, model.embedding_.weight)
+    table[...] = 0
+    assert np.array_equal(model.predict_proba(ROWS), before)
+
+
+def test_a_read_only_table_is_held_once_where_it_is_left_as_it_is() -> None:
+    table = np.random.default_rng(0).normal(size=(10, 8)).astype("f4")
+    table.flags.writeable = False
+    model = clone(LEARNER).set_params(freeze=True, epochs=1).set_params(table=table)
+    assert np.shares_memory(model.fit(ROWS, LABELS).embedding_.weight, table)
 
 
 def test_weights_of_classes_and_sequences() -> None:
@@ -414,6 +448,9 @@ REFUSED: list[tuple[dict[str, Any], Any, Any, type[Exception], str]] = [
     ({"pool": "sum"}, [[1]], ["a"], ValueError, "pool must be 'last' or 'mean' or 'max'"),
     ({"optimizer": "newton"}, [[1]], ["a"], ValueError, "optimizer must be 'adam'"),
     ({"epochs": 0}, [[1]], ["a"], ValueError, "epochs must be 1 or more"),
+    ({"clip_norm": 0}, [[1]], ["a"], ValueError, "^clip_norm must be positive, got 0.0$"),
+    ({"clip_norm": np.nan}, [[1]], ["a"], ValueError, "^clip_norm must be positive, got nan$"),
+    ({"dropout": True}, [[1]], ["a"], TypeError, "^dropout must be a number, got True$"),
     ({"lr": 1e9, "weight_decay": 1e9, "optimizer": "sgd"}, [[1], [2]], ["a", "b"], ValueError,
      "the loss of epoch . must be finite, got nan: lower lr"),
 ]  # fmt: skip
@@ -423,6 +460,71 @@ REFUSED: list[tuple[dict[str, Any], Any, Any, type[Exception], str]] = [
 def test_refusals(options: Any, x: Any, y: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         clone(LEARNER).set_params(**options).fit(x, y)
+
+
+@pytest.mark.parametrize("share", [2.0, 1.0, 0.0, -0.1, np.nan, np.inf, 1, 30, np.float32(1.5)])
+def test_refusals_of_shares(share: float) -> None:
+    model = clone(LEARNER).set_params(early_stopping=True, validation_fraction=share)
+    words = rf"^validation_fraction must be in \(0, 1\), got {float(share)}$"
+    with pytest.raises(ValueError, match=words):
+        model.fit(ROWS, LABELS)
+    for kind in (True, "0.1", None):
+        model.set_params(validation_fraction=kind)
+        with pytest.raises(TypeError, match=r"^validation_fraction must be a number, got "):
+            model.fit(ROWS, LABELS)
+
+
+def test_refusals_of_what_is_too_few_to_hold_some_out() -> None:
+    model = clone(LEARNER).set_params(early_stopping=True, epochs=1)
+    rows, y = [[1]] * 9, ["a"] * 5 + ["b"] * 4
+    for share, held_out in ((0.1, 1), (0.9, 9)):
+        words = (
+            "validation_fraction must leave one of each of the 2 classes at least, both held out "
+            f"and not, got {share}, which is {held_out} of 9 sequences"
+        )
+        model.set_params(validation_fraction=share)
+        with pytest.raises(ValueError, match=f"^{words}$"):
+            model.fit(rows, y)
+    words = "2 sequences or more of each class, not counting those whose weight is 0, got 1 of 'b'$"
+    model.set_params(validation_fraction=0.5)
+    with pytest.raises(ValueError, match=f"^early_stopping needs {words}"):
+        model.fit(rows, ["a"] * 8 + ["b"])
+    with pytest.raises(ValueError, match=f"^early_stopping needs {words}"):
+        model.fit(rows, y, sample_weight=[1.0] * 5 + [0, 0, 0, 2.0])
+    for share in (0.2, 0.5, 0.77):  # two of nine are enough, held out or kept
+        assert model.set_params(validation_fraction=share).fit(rows, y).n_iter_ == 1
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_refusals_of_weights_of_classes(method: str) -> None:
+    def learn(weights: Any, sample_weight: Any = None) -> None:
+        options = {"classes": ["one", "two"]} if method == "partial_fit" else {}
+        model = clone(LEARNER).set_params(class_weight=weights)
+        getattr(model, method)(ROWS, LABELS, sample_weight=sample_weight, **options)
+
+    for bad in (np.nan, -1.0, np.inf, np.float32(-2)):
+        words = rf"^class_weight\['two'\] must be finite and 0 or more, got {float(bad)}$"
+        for label in ("two", np.str_("two")):
+            with pytest.raises(ValueError, match=words):
+                learn({"one": 1, label: bad})
+    for kind in (True, None, "1"):
+        with pytest.raises(TypeError, match=r"^class_weight\['two'\] must be a number, got "):
+            learn({"one": 1, "two": kind})
+    with pytest.raises(ValueError, match=r"^class_weight must be a dict.* or None"):
+        learn([1, 2])
+    with pytest.raises(ValueError, match=r"^class_weight must be a dict.* or None.*, got 'even'"):
+        learn("even")
+    with pytest.raises(ValueError, match=r"^the product of sample_weight and class_weight must"):
+        learn({"one": 0, "two": 1}, np.array(LABELS) == "one")
+    with pytest.raises(ValueError, match=r"^the product of sample_weight and class_weight must"):
+        learn({"one": 1e300, "two": 1}, np.full(300, 1e300))
+
+
+def test_labels_are_shown_as_they_are_written() -> None:
+    with pytest.raises(ValueError, match=r"^y must hold labels .*\['a', 'b'\], got 'z'$"):
+        clone(LEARNER).partial_fit([[1], [2]], ["a", "z"], classes=["a", "b"])
+    with pytest.raises(ValueError, match=r"^y must hold labels .*\[1, 2\], got 3$"):
+        clone(LEARNER).partial_fit([[1], [2]], [1, 3], classes=[1, 2])
 
 
 def test_refusals_of_bags() -> None:
@@ -455,7 +557,7 @@ def test_refusals_of_parts() -> None:
         model.set_params(class_weight="balanced").partial_fit(ROWS, LABELS)
 
 
-@pytest.mark.parametrize("weights", [[0.0, 0.0], [-1.0, 2.0], [1.0]])
+@pytest.mark.parametrize("weights", [[0.0, 0.0], [-1.0, 2.0], [1.0], [1e308, 1e308]])
 def test_refusals_of_weights(weights: list[float]) -> None:
     with pytest.raises(ValueError, match="sample_weight"):
         clone(LEARNER).fit([[1], [2]], [0, 1], sample_weight=weights)

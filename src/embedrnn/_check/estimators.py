@@ -1,5 +1,7 @@
 """Rules about what scikit-learn's estimators of ours are fitted to: rows of sequences."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,7 @@ from embedrnn._check.array_like import Array, as_array, require_unmasked
 from embedrnn._check.arrays import is_float
 from embedrnn._check.arrow import from_arrow
 from embedrnn._check.bag import float_table
-from embedrnn._check.options import size, whole
+from embedrnn._check.options import not_negative, shown, size, whole
 from embedrnn._check.ragged import Offsets, equal_rows, whole_numbers, with_last
 from embedrnn._check.rows import index_error, integer_indices
 from embedrnn._check.sequences import joined
@@ -146,6 +148,7 @@ def require_rows(n_rows: int, num_embeddings: Any) -> None:
         raise ValueError(f"num_embeddings must be the {n_rows} rows of table, got {num_embeddings}")
 
 
+@quiet
 def case_weights(weights: Array, count: int) -> Array:
     """Check a weight for each sequence."""
     if weights.shape != (count,):
@@ -155,9 +158,54 @@ def case_weights(weights: Array, count: int) -> Array:
     if (weights < 0).any():
         first = int((weights < 0).argmax())
         raise ValueError(f"sample_weight[{first}] must not be negative, got {weights[first]}")
-    if not weights.any():
-        raise ValueError("sample_weight must hold a weight that is not zero")
+    return _with_sum("sample_weight", weights)
+
+
+@quiet
+def weights_of_both(sample_weight: Array, of_classes: Array) -> Array:
+    """Return the product of the weights of sequences, and of their classes."""
+    return _with_sum("the product of sample_weight and class_weight", sample_weight * of_classes)
+
+
+def _with_sum(name: str, weights: Array) -> Array:
+    """Check weights whose mean others are divided by."""
+    total = weights.sum()
+    if not 0 < total < math.inf:
+        raise ValueError(f"{name} must have a sum that is finite and not zero, got {total}")
     return weights
+
+
+def class_weights(given: Any) -> dict[Any, float] | None:
+    """Check the weights of classes; None of those that are to be balanced."""
+    if isinstance(given, str) and given == "balanced":
+        return None
+    if not isinstance(given, Mapping):
+        raise ValueError(f"class_weight must be a dict, 'balanced' or None, got {shown(given)}")
+    return {
+        label: not_negative(f"class_weight[{shown(label)}]", weight)
+        for label, weight in given.items()
+    }
+
+
+def require_divisible(targets: Array, classes: Array, share: float) -> None:
+    """Check that of sequences with these classes some of each class can be held out, and kept.
+
+    They are divided as scikit-learn does, which rounds up what is held out.
+    """
+    counts = np.bincount(targets, minlength=classes.size)
+    counts, classes = counts[counts > 0], classes[counts > 0]
+    if counts.min() < 2:
+        label = shown(classes[counts.argmin()])
+        raise ValueError(
+            "early_stopping needs 2 sequences or more of each class, not counting those whose "
+            f"weight is 0, got 1 of {label}"
+        )
+    held_out = math.ceil(share * targets.size)
+    if not classes.size <= held_out <= targets.size - classes.size:
+        raise ValueError(
+            f"validation_fraction must leave one of each of the {classes.size} classes at least, "
+            f"both held out and not, got {share}, which is {held_out} of {targets.size} sequences"
+        )
 
 
 def require_finite_loss(loss: float, epoch: int) -> None:
@@ -170,7 +218,9 @@ def require_known_labels(labels: Array, classes: Array) -> None:
     """Check that every label is one of the classes."""
     unknown = np.setdiff1d(labels, classes)
     if unknown.size:
-        raise ValueError(f"y must hold labels of classes {classes.tolist()}, got {unknown[0]!r}")
+        raise ValueError(
+            f"y must hold labels of classes {classes.tolist()}, got {shown(unknown[0])}"
+        )
 
 
 def classes_of(given: Any, known: Array | None) -> Array:
@@ -192,6 +242,6 @@ def require_no_balance(class_weight: Any) -> None:
     """Check the weights of classes where not all labels are known."""
     if isinstance(class_weight, str):
         raise ValueError(
-            f"class_weight must be a dict or None in partial_fit, got {class_weight!r}: how often "
-            "each class comes is not known"
+            f"class_weight must be a dict or None in partial_fit, got {shown(class_weight)}: how "
+            "often each class comes is not known"
         )

@@ -155,6 +155,14 @@ def below_one(name: str, value: Any) -> float:
     return found
 
 
+def inner_share(name: str, value: Any) -> float:
+    """Check a number in (0, 1)."""
+    found = number(name, value)
+    if not 0 < found < 1:
+        raise ValueError(f"{name} must be in (0, 1), got {found}")
+    return found
+
+
 def share(name: str, value: Any) -> float:
     """Check a number in (0, 1]."""
     found = number(name, value)

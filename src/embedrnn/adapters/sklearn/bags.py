@@ -30,8 +30,9 @@ class BagOfEmbeddings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     embedding_dim : int
         Columns of a table to draw; not read where `table` is given.
     table : array_like, shape (V, D), float32, float64, float16 or bfloat16, or QuantizedRows
-        The table. It is not copied, but `clone` copies it: give a search over parameters a small
-        one, or the vectors that this makes. None draws one from a normal distribution.
+        The table. It is not copied: what is written to it after `fit` shows in what `transform`
+        returns. But `clone` copies it: give a search over parameters a small one, or the vectors
+        that this makes. None draws one from a normal distribution.
     mode : {"mean", "sum", "sqrtn", "max"}
         What to make of the embeddings of a sequence, as `embedrnn.embedding_bag` has it.
     padding_idx : int, optional

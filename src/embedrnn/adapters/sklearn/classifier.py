@@ -54,8 +54,9 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
         The probability, in [0, 1), with which numbers are dropped in training, between layers and
         before the softmax.
     table : array_like, shape (V, D), optional
-        Embeddings to begin with, as word vectors are. Read in `dtype`; what is learned goes into a
-        copy.
+        Embeddings to begin with, as word vectors are. Read in `dtype`, and copied: what a caller
+        does to it after `fit` changes nothing. Where `freeze` is True, a read-only array of this
+        dtype, such as one that is mapped, is not copied and must stay as it is.
     freeze : bool
         Leave the embeddings as they begin.
     padding_idx : int, optional
@@ -80,7 +81,8 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
         Hold sequences out, end when their loss has not become less for some epochs, and keep what
         it was least with.
     validation_fraction : float
-        The share that is held out, of each class.
+        The share that is held out, of each class, in (0, 1). Sequences of weight 0 are not counted,
+        and are never held out.
     patience : int
         These epochs.
     dtype : float32 or float64
@@ -207,7 +209,8 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
             If ids are not integers, or features not floating-point numbers.
         ValueError
             If there are not as many labels as sequences, features are not finite, a parameter is
-            refused, or the loss became infinite.
+            refused, a class has too few sequences for some to be held out, or the loss became
+            infinite.
         """
         rng = reading.generator(self.random_state)
         labels = reading.labels(y, self)
@@ -217,7 +220,8 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
         reading.require_as_many(rows, labels)
         weights = reading.weights(sample_weight, self.class_weight, labels)
         model = self._new_model(embedding, rows, classes.size, rng)
-        cases, trial = self._divided(Cases(rows, targets, weights / weights.mean()), rng)
+        cases = Cases(rows, targets, weights / weights.mean())
+        cases, trial = self._divided(cases, classes, rng)
         epochs = _check.size("epochs", self.epochs)
         history = self._new_training(model, rng).run(cases, epochs, trial, **self._watched())
         return self._holding(model, classes, None, history)
@@ -355,7 +359,9 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
     def _embedding(self, rng: np.random.Generator) -> Embedding | None:
         if self.table is not None:
             table = _check_estimators.given_table(self.table, self.num_embeddings)
-            return Embedding.from_pretrained(table.astype(float_dtype(self.dtype), copy=False))
+            # Without freeze, the first step makes a copy.
+            own = _check.flag("freeze", self.freeze) and table.flags.writeable
+            return Embedding.from_pretrained(table.astype(float_dtype(self.dtype), copy=own))
         if self.num_embeddings is None:
             return None
         return Embedding(self.num_embeddings, self.embedding_dim, dtype=self.dtype, rng=rng)
@@ -385,15 +391,20 @@ class SequenceClassifier(ClassifierMixin, BaseEstimator):
             "verbose": _check.flag("verbose", self.verbose),
         }
 
-    def _divided(self, cases: Cases, rng: np.random.Generator) -> tuple[Cases, Cases | None]:
-        """Return what to learn from, and what is held out."""
+    def _divided(
+        self, cases: Cases, classes: Array, rng: np.random.Generator
+    ) -> tuple[Cases, Cases | None]:
+        """Return what to learn from, and what is held out, where weights of 0 would say nothing."""
         if not _check.flag("early_stopping", self.early_stopping):
             return cases, None
+        share = _check.inner_share("validation_fraction", self.validation_fraction)
+        weighted, others = np.flatnonzero(cases.weights), np.flatnonzero(cases.weights == 0)
+        targets = cases.targets[weighted]
+        _check_estimators.require_divisible(targets, classes, share)
         kept, held_out = train_test_split(
-            np.arange(cases.rows.count), test_size=self.validation_fraction,
-            stratify=cases.targets, random_state=int(rng.integers(2**31)),
-        )  # fmt: skip
-        return cases.take(kept), cases.take(held_out)
+            weighted, test_size=share, stratify=targets, random_state=int(rng.integers(2**31))
+        )
+        return cases.take(np.concatenate((kept, others))), cases.take(held_out)
 
     def _holding(
         self, model: Model, classes: Array, training: Training | None, history: History

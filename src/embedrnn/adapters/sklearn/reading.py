@@ -57,10 +57,11 @@ def weights(sample_weight: Any, class_weight: Any, y: Array) -> Array:
             sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
         )
     found = _check.case_weights(found, len(y))
-    if class_weight is not None:
-        found = found * compute_sample_weight(class_weight, y)
-        found = _check.case_weights(found, len(y))
-    return found
+    if class_weight is None:
+        return found
+    by_class = _check.class_weights(class_weight)
+    of_classes = compute_sample_weight(class_weight if by_class is None else by_class, y)
+    return _check.weights_of_both(found, of_classes)
 
 
 def generator(random_state: Any) -> np.random.Generator:

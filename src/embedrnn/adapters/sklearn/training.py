@@ -75,7 +75,7 @@ class Training:
     ) -> None:
         self._model, self._optimizer, self._rng = model, steps, rng
         self._batch_size = _check.size("batch_size", batch_size)
-        self._clip_norm = clip_norm
+        self._clip_norm = None if clip_norm is None else _check.positive("clip_norm", clip_norm)
 
     def epoch(self, cases: Cases) -> float:
         """Learn from each case once, in another order each time; return the mean loss.
