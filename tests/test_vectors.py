@@ -48,6 +48,8 @@ FORMATS: dict[str, Callable[[list[str], np.ndarray], bytes]] = {
     "empty_lines": lambda words, table: text_of(words, table, end="\n\n \n"),
     "mark": lambda words, table: b"\xef\xbb\xbf" + text_of(words, table),
     "binary": binary_of,
+    "binary_windows": lambda words, table: binary_of(words, table, b"\r\n"),
+    "binary_no_end": lambda words, table: binary_of(words, table)[:-1],
     "gensim": lambda words, table: binary_of(words, table, b""),
 }
 each_format = pytest.mark.parametrize("format", FORMATS)
@@ -175,6 +177,24 @@ def test_what_is_read_is_what_was_written(
     assert_vectors(loaded(tmp_path / "vectors", data, binary=binary), words, table)
 
 
+@given(
+    st.lists(
+        st.text(st.sampled_from("\n\r\0aä\u2028"), max_size=4).filter(
+            lambda word: not word.startswith(("\n", "\r\n"))
+        ),
+        unique=True, min_size=1, max_size=9,
+    ),
+    st.integers(1, 4),
+    st.sampled_from([b"\n", b"\r\n", b""]),
+)  # fmt: skip
+def test_ends_of_lines_in_the_words_of_binary_files(
+    tmp_path: Path, words: list[str], width: int, end: bytes
+) -> None:
+    table = values((len(words), width), np.float32)
+    data = binary_of(words, table, end)
+    assert_vectors(loaded(tmp_path / "vectors", data, binary=True), words, table)
+
+
 # --- what is broken ----------------------------------------------------------------------------
 
 
@@ -230,6 +250,53 @@ def test_files_that_hold_less_than_they_tell(path: Path) -> None:
             found = er.vectors.load(path, bad_lines="skip")
             n = len(found.vocabulary)
             assert_vectors(found, WORDS[:n], TABLE[:n])
+
+
+END, NONE = "must stand behind b'\\n', as word 2 does", "must not begin with the end of a line"
+SHIFTED = [
+    (["a", "\nb", "c"], b"", f"word 3 {END}, got 'c': the header may tell another number of"),
+    (["a", "b", "\nc"], b"", f"word 3 {NONE}, got '\\nc': the header may"),
+    (["\na", "b", "c"], b"", f"word 1 {NONE}, got '\\na': the header may"),
+    (["a", "b", "\nc"], b"\n", f"word 3 {NONE}, got '\\n\\nc': the header may"),
+    (["a", "b", "\r\nc"], b"", f"word 3 {NONE}, got '\\r\\nc': the header may"),
+]
+
+
+@pytest.mark.parametrize(("words", "end", "refusal"), SHIFTED, ids=range(len(SHIFTED)))
+@pytest.mark.parametrize("bad_lines", ["raise", "skip"])
+def test_words_that_cannot_be_told_from_ends_of_lines(
+    path: Path, words: list[str], end: bytes, refusal: str, bad_lines: str
+) -> None:
+    refused(path, binary_of(words, TABLE[:3], end), refusal, bad_lines=bad_lines)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_bytes_behind_the_last_word(
+    path: Path, end: bytes, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_word_files, "_BLOCK", 64)
+    words = [f"w{i}" for i in range(count)]
+    data, table = binary_of(words, values((count, 3), np.float32), end), values((count, 3), "f4")
+    for more in (b"x", b"\n\n\n", b"more 1234567812345678\n" * 9):
+        refused(
+            path, data + more,
+            f"there are bytes behind the last of the {count} words that its header tells",
+            binary=True,
+        )  # fmt: skip
+        with pytest.warns(UserWarning, match=f"has 1 bad lines, the first at {count + 1}: they"):
+            found = er.vectors.load(path, binary=True, bad_lines="skip")
+        assert_vectors(found, words, table)
+        first = er.vectors.load(path, binary=True, limit=count // 2)
+        assert list(first.vocabulary) == words[: count // 2]
+
+
+def test_too_few_columns_in_the_header_of_a_binary_file(path: Path) -> None:
+    for end in (b"\n", b""):
+        data = binary_of(WORDS[:2], TABLE[:2], end).replace(b"2 3\n", b"2 2\n", 1)
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match="cannot be read"):
+            er.vectors.load(path, binary=True, errors="replace")
 
 
 def test_gzip_that_is_cut_off_or_broken(path: Path) -> None:

@@ -3,7 +3,8 @@
 A line of text is a word and its numbers, a blank or more between them; there may be blanks in the
 word. word2vec and fastText have a line before, of the number of words and that of columns. Of a
 binary file, that is a line of text too; behind it each word is followed by a blank and by its
-numbers as float32 with the low byte first, and these by the end of a line or by nothing.
+numbers as float32 with the low byte first, and these by the end of a line, as word2vec writes it,
+or by nothing, as gensim does: all of a file by the same.
 """
 
 import gzip
@@ -37,6 +38,8 @@ _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _HEADER = re.compile(rb"[ \t]*(\d{1,18})[ \t]+(\d{1,18})[ \t\r]*")
 _SPACES = " \t\r\v\f"
+# What may stand behind each vector of a binary file, the longest first.
+_ENDS = (b"\r\n", b"\n", b"")
 
 
 class Source:
@@ -326,10 +329,12 @@ def _shown(line: str) -> str:
 
 def _binary(source: Source, data: bytes, count: int, width: int) -> Iterator[Chunk]:
     """Yield the words of a binary file, of which these bytes stand behind the header."""
-    seen, more = 0, True
+    seen, more, end = 0, True, b""
     yield _none_yet(width)
     while seen < count:
-        chunk, used = _unpacked(data, seen, count, width)
+        if seen == 1:  # what stands behind its vector stands behind all
+            end = next(each for each in _ENDS if data.startswith(each))
+        chunk, used = _unpacked(source, data, range(seen + 1, count + 1 if seen else 2), width, end)
         seen += len(chunk.words)
         yield chunk
         data = data[used:]
@@ -341,25 +346,59 @@ def _binary(source: Source, data: bytes, count: int, width: int) -> Iterator[Chu
         read = source.read(max(_BLOCK, 4 * width))
         more = bool(read)
         data += read
-    if seen < count and not source.skip:
-        source.refuse(_other_count(seen, count))
+    if seen < count:
+        if not source.skip:
+            source.refuse(_other_count(seen, count))
+    elif data + source.read(1) not in _ENDS:
+        yield _left_behind(source, count, width)
 
 
-def _unpacked(data: bytes, seen: int, count: int, width: int) -> tuple[Chunk, int]:
-    """Return the whole words and vectors that there are, and how many bytes they take."""
+def _unpacked(
+    source: Source, data: bytes, places: range, width: int, end: bytes
+) -> tuple[Chunk, int]:
+    """Return the whole words and vectors that there are, and how many bytes they take.
+
+    They may be as many as there are places. All but the first of a file begin with the end of the
+    line before.
+    """
     words: list[bytes] = []
     vectors: list[bytes] = []
-    end = 0
-    while seen + len(words) < count:
-        blank = data.find(b" ", end)
-        if blank < 0 or blank + 1 + 4 * width > len(data):
+    at = 0
+    for place in places:
+        blank = data.find(b" ", at)
+        behind = blank + 1 + 4 * width
+        if blank < 0 or behind > len(data):
             break
-        words.append(data[end:blank].lstrip(b"\n"))
-        end = blank + 1 + 4 * width
-        vectors.append(data[blank + 1 : end])
+        words.append(_word(source, data[at:blank], place, end if place > 1 else b""))
+        vectors.append(data[blank + 1 : behind])
+        at = behind
     found = np.frombuffer(b"".join(vectors), "<f4").reshape(len(words), width)
-    places = range(seen + 1, seen + 1 + len(words))
-    return Chunk(words, found, places, unit="word"), end
+    return Chunk(words, found, places[: len(words)], unit="word"), at
+
+
+def _word(source: Source, data: bytes, place: int, end: bytes) -> bytes:
+    """Return a word without the end of a line in front of it, which all have or none."""
+    word, why = data.removeprefix(end), ""
+    if not data.startswith(end):
+        why = f"must stand behind {end!r}, as word 2 does"
+    elif word.startswith((b"\n", b"\r\n")):
+        why = "must not begin with the end of a line"
+    if why:
+        source.refuse(
+            f"word {place} {why}, got {_shown(data.decode('latin1'))}: the header may tell another "
+            "number of columns, which shifts words; a word that begins so is to be replaced"
+        )
+    return word
+
+
+def _left_behind(source: Source, count: int, width: int) -> Chunk:
+    """Refuse bytes that no word takes, or return that they were left out."""
+    if not source.skip:
+        source.refuse(
+            f"there are bytes behind the last of the {count} words that its header tells: it may "
+            "be the header of another file; bad_lines='skip' leaves them out"
+        )
+    return _none_yet(width)._replace(places=(), bad=(count + 1,), unit="word")
 
 
 # --- the whole ---------------------------------------------------------------------------------

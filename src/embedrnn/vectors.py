@@ -83,7 +83,8 @@ def load(
         What to do with words that are not in UTF-8, as of `open`.
     bad_lines : {"raise", "skip"}
         What to do with lines that are no word and its numbers, and where there are fewer words than
-        the file tells, as when it was cut off. Those skipped are counted in a warning.
+        the file tells, as when it was cut off, or bytes behind the last word of a binary file.
+        Those skipped are counted in a warning.
     binary : bool, optional
         Whether the numbers of a word2vec file are bytes; if absent, the first word shows it.
     cache : str or os.PathLike, optional

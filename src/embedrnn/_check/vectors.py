@@ -48,7 +48,10 @@ def decoded(
     if not words:
         return []
     try:
-        return b"\n".join(words).decode("utf-8", errors).split("\n")
+        found = b"\n".join(words).decode("utf-8", errors).split("\n")
+        if len(found) == len(words):
+            return found
+        return [word.decode("utf-8", errors) for word in words]  # some have ends of lines in them
     except UnicodeDecodeError:
         for word, place in zip(words, places, strict=True):
             try:
