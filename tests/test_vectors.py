@@ -209,6 +209,15 @@ BROKEN = [
     (b"a 1 2\nb 3 x\nc 5 6\n", "line 2 must be a word and 2 numbers, got 'b 3 x'"),
     (b"a 1 2\n\nb 3 4\n5\nc 5 6\n", "line 4 must be a word and 2 numbers, got '5'"),
     (b"a 1 2\nb 3 4\n1 2\n", "line 3 must be a word and 2 numbers, got '1 2'"),
+    (
+        b"a 1 2\nb 3 4\rc 5 6\nd 7 8\n",
+        "line 2 must be a word and 2 numbers, got 'b 3 4\\rc 5 6', "
+        "in which \\r ends no line: \\n and \\r\\n do; bad_lines='skip'",
+    ),
+    (b"a 1 2\nb\r3 4\n", "line 2 must be a word and 2 numbers, got 'b\\r3 4', in which"),
+    (b"a 1 2\r\nb 3\r4\r\n", "line 2 must be a word and 2 numbers, got 'b 3\\r4', in which"),
+    (b"a 1 2\r\n\rb 3 4\r\n", "line 2 must be a word and 2 numbers, got '\\rb 3 4', in which"),
+    (b"a 1 2\r\nb 3 4\r\r\nc\rd 5 6\n", "line 3 must be a word and 2 numbers, got 'c\\rd 5 6', "),
 ]
 
 
@@ -218,8 +227,16 @@ def test_broken_lines(path: Path, data: bytes, words: str) -> None:
     line = re.findall(r"\d+", words)[0]
     with pytest.warns(UserWarning, match=f"has 1 bad lines, the first at {line}: they were skip"):
         found = loaded(path, data, bad_lines="skip")
-    kept = re.findall(rb"^([a-z]) \d \d$", data, re.MULTILINE)
+    kept = re.findall(rb"^([a-z]) \d \d\r*$", data, re.MULTILINE)
     assert [word.encode() for word in found.vocabulary] == kept
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_lines_that_end_as_none_does(path: Path, header: bool) -> None:
+    data = text_of(["a", "b"], TABLE[:2], header=header, end="\r")
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"line 1 must be a word and 3 .*, in which \\r ends"):
+        er.vectors.load(path)
 
 
 def test_a_long_line_is_shown_in_part(path: Path) -> None:

@@ -1,10 +1,11 @@
 """Files of words and their vectors: GloVe's text, word2vec's text and binary, fastText's .vec.
 
 A line of text is a word and its numbers, a blank or more between them; there may be blanks in the
-word. word2vec and fastText have a line before, of the number of words and that of columns. Of a
-binary file, that is a line of text too; behind it each word is followed by a blank and by its
-numbers as float32 with the low byte first, and these by the end of a line, as word2vec writes it,
-or by nothing, as gensim does: all of a file by the same.
+word. It ends by a newline, with a carriage return before it or not; one elsewhere may be meant as
+the end of a line too, and is refused. word2vec and fastText have a line before, of the number of
+words and that of columns. Of a binary file, that is a line of text too; behind it each word is
+followed by a blank and by its numbers as float32 with the low byte first, and these by the end of a
+line, as word2vec writes it, or by nothing, as gensim does: all of a file by the same.
 """
 
 import gzip
@@ -242,7 +243,8 @@ def _parsed(source: Source, block: Lines, width: int, dtype: np.dtype[Any]) -> C
     numbered = enumerate((line.rstrip(_SPACES) for line in block.lines), block.first)
     filled = [(place, line) for place, line in numbered if line]
     places, lines = [place for place, _ in filled], [line for _, line in filled]
-    for cut in (_cut_at_blanks, _cut_from_ends):
+    whole = not any("\r" in line for line in lines)
+    for cut in (_cut_at_blanks, _cut_from_ends) if whole else ():
         words, numbers = cut(lines, width)
         vectors = _vectors(numbers, width, dtype)
         if vectors is not None:
@@ -304,7 +306,7 @@ def _parsed_one_by_one(
     words, vectors, kept, bad = [], [np.empty((0, width), dtype)], [], []
     for place, line in zip(places, lines, strict=True):
         word, numbers = _cut_from_end(line, width)
-        vector = _vectors([numbers], width, dtype)
+        vector = None if "\r" in line else _vectors([numbers], width, dtype)
         if vector is not None:
             words.append(word)
             vectors.append(vector)
@@ -312,8 +314,9 @@ def _parsed_one_by_one(
         elif source.skip:
             bad.append(place)
         else:
+            ends = ", in which \\r ends no line: \\n and \\r\\n do" if "\r" in line else ""
             source.refuse(
-                f"line {place} must be a word and {width} numbers, got {_shown(line)}; "
+                f"line {place} must be a word and {width} numbers, got {_shown(line)}{ends}; "
                 "bad_lines='skip' leaves such out"
             )
     return Chunk(_encoded(words), np.concatenate(vectors), kept, bad)
