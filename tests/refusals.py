@@ -1412,7 +1412,7 @@ def word_list_rows() -> list[Row]:
         ("vectors.load", {"bad_lines": "warn"}, ValueError,
          "bad_lines must be 'raise' or 'skip', got 'warn'"),
         ("vectors.load", {"binary": 1}, TypeError, "binary must be True, False or None, got int"),
-        ("vectors.load", {"padding": "c"}, ValueError, "padding must be one of the tokens, got"),
+        ("vectors.load", {"padding": 3}, TypeError, "padding must be a str, got 3"),
         ("vectors.load", {"unknown": 3}, TypeError, "unknown must be a str, got 3"),
         ("vectors.load", {"cache": 3}, TypeError, "cache must be a str or an os.PathLike, got int"),
         ("vectors.load", {"progress": 3}, TypeError, "progress must be True or False, got 3"),

@@ -464,6 +464,24 @@ def test_parts_of_what_was_saved(path: Path) -> None:
     assert er.vectors.load(path, padding="cat").vocabulary.padding == "cat"
 
 
+@pytest.mark.parametrize("limit", [None, 2, 0])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", ml_dtypes.bfloat16], ids=str)
+def test_tokens_are_added_to_what_was_saved_as_to_a_text(
+    tmp_path: Path, dtype: Any, limit: int | None
+) -> None:
+    saved, text = tmp_path / "saved", tmp_path / "text"
+    er.vectors.save(saved, er.Vocabulary(WORDS, padding="ä", unknown="the"), TABLE.astype(dtype))
+    text.write_bytes(text_of(WORDS, TABLE))
+    for tokens in ({"padding": "<pad>", "unknown": "<unk>"}, {"padding": "<pad>", "unknown": "the"},
+                   {"padding": "1", "unknown": "?"}, {"padding": "", "unknown": ""}):  # fmt: skip
+        found = er.vectors.load(saved, limit=limit, **tokens)
+        expected = er.vectors.load(text, limit=limit, dtype=dtype, **tokens)
+        assert found.vocabulary == expected.vocabulary
+        np.testing.assert_array_equal(found.table, expected.table, strict=True)
+        assert is_mapped(found.table) == (set(tokens.values()) <= set(WORDS[:limit]))
+    np.testing.assert_array_equal(er.vectors.load(saved).table, TABLE.astype(dtype))
+
+
 @pytest.mark.parametrize(
     ("table", "error", "words"),
     [

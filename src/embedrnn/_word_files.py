@@ -431,11 +431,15 @@ class Growing:
         self._table[self._rows : end] = rows
         self._rows = end
 
+    def zeros(self) -> Array:
+        """Return a row of zeros."""
+        return np.zeros(self.width)
+
     @quiet
     def mean(self) -> Array:
         """Return the mean of all rows, zeros if there is none."""
         if not self._rows:
-            return np.zeros(self.width)
+            return self.zeros()
         found: Array = self._table[: self._rows].mean(axis=0, dtype=np.float64)
         return found
 

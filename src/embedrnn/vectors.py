@@ -79,6 +79,7 @@ def load(
     padding, unknown : str, optional
         Tokens of the vocabulary for padding and for unknown words. One that is not in the file is
         added behind its words: the unknown one with the mean of all rows, then padding with zeros.
+        If absent, those that were saved.
     errors : {"strict", "replace", "ignore", "backslashreplace", "surrogateescape"}
         What to do with words that are not in UTF-8, as of `open`.
     bad_lines : {"raise", "skip"}
@@ -97,7 +98,9 @@ def load(
     -------
     Vectors
         ``vocabulary, table``. From a file of `save`, or through a cache, the table is read-only
-        and mapped into memory: rows are read as they are needed, and processes share them.
+        and mapped into memory: rows are read as they are needed, and processes share them. With
+        another dtype than was saved, or with a token that is added, it is a copy; save it with the
+        token, or give a cache, to have that mapped too.
 
     Raises
     ------
@@ -243,12 +246,6 @@ class _Seen:
         self.table.add(chunk.vectors if len(kept) == len(chunk.vectors) else chunk.vectors[kept])
         return self._limit is None or len(self.ids) < self._limit
 
-    def append(self, token: str, vector: npt.NDArray[Any]) -> None:
-        """Add a token that is not in the file."""
-        assert self.table is not None
-        self.ids[token] = len(self.ids)
-        self.table.add(vector[None])
-
     def warn(self) -> None:
         """Tell what was left out."""
         if self.again:
@@ -274,13 +271,19 @@ def _read(path: Path, options: dict[str, Any], bar: Any) -> Vectors:
             if not seen.add(chunk):
                 break
     assert seen.table is not None
-    padding, unknown = options["padding"], options["unknown"]
-    if unknown is not None and unknown not in seen.ids:
-        seen.append(unknown, seen.table.mean())
-    if padding is not None and padding not in seen.ids:
-        seen.append(padding, np.zeros(seen.table.width))
     seen.warn()
-    return Vectors(Vocabulary(seen.ids, padding=padding, unknown=unknown), seen.table.whole())
+    return _completed(seen.ids, seen.table, options["padding"], options["unknown"])
+
+
+def _completed(
+    ids: dict[str, int], table: _files.Growing, padding: str | None, unknown: str | None
+) -> Vectors:
+    """Return vectors, those of tokens that have none behind the others."""
+    for token, vector in ((unknown, table.mean), (padding, table.zeros)):
+        if token is not None and token not in ids:
+            ids[token] = len(ids)
+            table.add(vector()[None])
+    return Vectors(Vocabulary(ids, padding=padding, unknown=unknown), table.whole())
 
 
 # --- our own -----------------------------------------------------------------------------------
@@ -324,13 +327,17 @@ def _saved(path: Path) -> tuple[Vectors, Any]:
 def _picked(vectors: Vectors, dtype: Any, options: dict[str, Any]) -> Vectors:
     """Return what is asked for of the vectors in a file of ours."""
     vocabulary, table = vectors
-    tokens = vocabulary.tokens[: options["limit"]]
-    padding, unknown = (
-        token if token is None or vocabulary[token] < len(tokens) else None
-        for token in (vocabulary.padding, vocabulary.unknown)
-    )
-    picked = Vocabulary(
-        tokens, padding=options["padding"] or padding, unknown=options["unknown"] or unknown
-    )
-    table = table[: len(tokens)]
-    return Vectors(picked, table if dtype is None else table.astype(options["dtype"], copy=False))
+    ids = {token: number for number, token in enumerate(vocabulary.tokens[: options["limit"]])}
+    saved = {"padding": vocabulary.padding, "unknown": vocabulary.unknown}
+    tokens = {
+        name: token if options[name] is None and token in ids else options[name]
+        for name, token in saved.items()
+    }
+    table = table[: len(ids)]
+    if dtype is not None:
+        table = table.astype(options["dtype"], copy=False)
+    if all(token is None or token in ids for token in tokens.values()):
+        return Vectors(Vocabulary(ids, **tokens), table)
+    copy = _files.Growing(table.shape[1], table.dtype)
+    copy.add(table)
+    return _completed(ids, copy, **tokens)
