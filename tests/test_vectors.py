@@ -126,8 +126,38 @@ def test_dtypes(path: Path, format: str, dtype: Any) -> None:
     assert_vectors(found, WORDS, expected.astype(dtype))
 
 
-def test_what_is_too_great_is_infinite_without_a_warning(path: Path) -> None:
-    assert loaded(path, b"a 1e10 1\n", dtype="f2").table.tolist() == [[np.inf, 1]]
+TOO_GREAT: list[tuple[bytes, Any, str]] = [
+    (b"a 1 2\nb 1e10 1\n", "f2", "'b', line 2, has 1e+10, which is too great for float16"),
+    (b"a 1 2\nb 1 -1e39\n", "f4", "line 2, 'b 1 -1e39', has -1e39, which is too great for float32"),
+    (b"a 1 2\nb 1 1e39\n", "f2", "line 2, 'b 1 1e39', has 1e39, which is too great for float32"),
+    (b"a 1 2\nb c inf 1e400\n", "f8", "line 2, 'b c inf 1e400', has 1e400, which is too great"),
+    (b"a 1 2\nb 1 3.4e38\n", ml_dtypes.bfloat16, "'b', line 2, has 3.4e+38, which"),
+    (binary_of(["a", "b"], np.float32([[65504], [65520]])), "f2", "'b', word 2, has 65520, "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "dtype", "words"), TOO_GREAT, ids=range(len(TOO_GREAT)))
+def test_what_is_too_great_for_a_dtype(path: Path, data: bytes, dtype: Any, words: str) -> None:
+    refused(path, data, words, dtype=dtype)
+    refused(path, data, words, dtype=dtype, bad_lines="skip")
+
+
+def test_what_is_too_great_for_a_dtype_other_than_was_saved(path: Path) -> None:
+    table = np.array([[1.0, np.inf], [-np.inf, np.nan], [3.0, -65520.0]])
+    er.vectors.save(path, er.Vocabulary(["a", "b", "c"]), table)
+    with pytest.raises(ValueError, match=r"'c', row 2, has -65520, which is too great for float16"):
+        er.vectors.load(path, dtype="f2")
+    for dtype, limit in (("f4", None), ("f2", 2)):
+        found = er.vectors.load(path, dtype=dtype, limit=limit)
+        np.testing.assert_array_equal(found.table, table[:limit].astype(dtype), strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", ml_dtypes.bfloat16], ids=str)
+def test_what_is_infinite_in_a_file_stays(path: Path, dtype: Any) -> None:
+    found = loaded(path, b"a inf -inf nan\nb Infinity +INF -infinity\n", dtype=dtype)
+    expected = np.array([[np.inf, -np.inf, np.nan], [np.inf, np.inf, -np.inf]])
+    np.testing.assert_array_equal(found.table.astype("f8"), expected)
+    assert found.table.dtype == dtype
 
 
 @each_format

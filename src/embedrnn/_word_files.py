@@ -248,6 +248,7 @@ def _parsed(source: Source, block: Lines, width: int, dtype: np.dtype[Any]) -> C
         words, numbers = cut(lines, width)
         vectors = _vectors(numbers, width, dtype)
         if vectors is not None:
+            _require_range(source, lines, places, numbers, vectors)
             return Chunk(_encoded(words), vectors, places)
     return _parsed_one_by_one(source, lines, places, width, dtype)
 
@@ -299,6 +300,20 @@ def _vectors(numbers: list[str], width: int, dtype: np.dtype[Any]) -> Array | No
     return found if found.shape == (len(numbers), width) else None
 
 
+def _require_range(
+    source: Source, lines: list[str], places: Sequence[int], numbers: list[str], vectors: Array
+) -> None:
+    """Check that what is infinite is so in the text, and no number that is too great."""
+    for row in np.flatnonzero(np.isinf(vectors).any(axis=1)):
+        great = np.array(numbers[row].split(" "))[np.isinf(vectors[row])]
+        for number in great.tolist():
+            if "n" not in number.lower():
+                source.refuse(
+                    f"line {places[row]}, {_shown(lines[row])}, has {number}, which is too great "
+                    f"for {vectors.dtype}"
+                )
+
+
 def _parsed_one_by_one(
     source: Source, lines: list[str], places: list[int], width: int, dtype: np.dtype[Any]
 ) -> Chunk:
@@ -308,6 +323,7 @@ def _parsed_one_by_one(
         word, numbers = _cut_from_end(line, width)
         vector = None if "\r" in line else _vectors([numbers], width, dtype)
         if vector is not None:
+            _require_range(source, [line], [place], [numbers], vector)
             words.append(word)
             vectors.append(vector)
             kept.append(place)

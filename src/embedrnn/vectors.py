@@ -14,7 +14,6 @@ from embedrnn import _word_files as _files
 from embedrnn._check import stream as _check_stream
 from embedrnn._check import vectors as _rules
 from embedrnn._check.files import require_path
-from embedrnn._quiet import quiet
 from embedrnn.vocabulary import Vocabulary
 
 __all__ = ["Vectors", "load", "save"]
@@ -109,7 +108,8 @@ def load(
     TypeError
         If an option is of another type.
     ValueError
-        If the file is no such, with the number of the line or word; or an option is none of those.
+        If the file is no such, or has a number that is too great for `dtype`, with the number of
+        the line or word; or an option is none of those.
     ImportError
         If a bar is wanted and there is no tqdm.
 
@@ -163,7 +163,7 @@ def load(
     bar = _check_stream.bar_of(progress)
     file = Path(path)
     if _is_saved(file):
-        return _picked(_saved(file)[0], dtype, options)
+        return _picked(file, dtype, options)
     if cache is None:
         return _read(file, options, bar)
     stored, source = Path(cache), _source(file, options)
@@ -243,7 +243,12 @@ class _Seen:
                 self.again.append((word, f"{chunk.unit} {chunk.places[number]}"))
         if self.table is None:
             self.table = _files.Growing(chunk.vectors.shape[1], self._dtype)
-        self.table.add(chunk.vectors if len(kept) == len(chunk.vectors) else chunk.vectors[kept])
+        vectors = chunk.vectors if len(kept) == len(chunk.vectors) else chunk.vectors[kept]
+
+        def shown(row: int) -> str:
+            return f"{words[kept[row]]!r}, {chunk.unit} {chunk.places[kept[row]]}"
+
+        self.table.add(_rules.rounded(self._path, vectors, self._dtype, shown))
         return self._limit is None or len(self.ids) < self._limit
 
     def warn(self) -> None:
@@ -323,10 +328,9 @@ def _saved(path: Path) -> tuple[Vectors, Any]:
     return Vectors(vocabulary, table), about["source"]
 
 
-@quiet
-def _picked(vectors: Vectors, dtype: Any, options: dict[str, Any]) -> Vectors:
+def _picked(path: Path, dtype: Any, options: dict[str, Any]) -> Vectors:
     """Return what is asked for of the vectors in a file of ours."""
-    vocabulary, table = vectors
+    (vocabulary, table), _ = _saved(path)
     ids = {token: number for number, token in enumerate(vocabulary.tokens[: options["limit"]])}
     saved = {"padding": vocabulary.padding, "unknown": vocabulary.unknown}
     tokens = {
@@ -335,7 +339,10 @@ def _picked(vectors: Vectors, dtype: Any, options: dict[str, Any]) -> Vectors:
     }
     table = table[: len(ids)]
     if dtype is not None:
-        table = table.astype(options["dtype"], copy=False)
+        words = list(ids)
+        table = _rules.rounded(
+            path, table, options["dtype"], lambda row: f"{words[row]!r}, row {row}"
+        )
     if all(token is None or token in ids for token in tokens.values()):
         return Vectors(Vocabulary(ids, **tokens), table)
     copy = _files.Growing(table.shape[1], table.dtype)

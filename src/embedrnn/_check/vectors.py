@@ -1,6 +1,6 @@
 """Rules of tables of word vectors, and of the files that they are kept in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from embedrnn._check.arrays import any_float, is_float
 from embedrnn._check.files import About, about
 from embedrnn._check.options import choice, size
 from embedrnn._check.vocabulary import require_text
+from embedrnn._quiet import quiet
 
 BAD_LINES = ("raise", "skip")
 ERRORS = ("strict", "replace", "ignore", "backslashreplace", "surrogateescape")
@@ -62,6 +63,23 @@ def decoded(
                     f"{error.reason}; errors='replace' reads such too"
                 ) from None
         raise
+
+
+@quiet
+def rounded(path: Path, rows: Array, dtype: np.dtype[Any], shown: Callable[[int], str]) -> Array:
+    """Return vectors in a dtype, whose range must hold them; `shown` is the word of a row."""
+    found = rows.astype(dtype, copy=False)
+    if found is rows or np.can_cast(rows.dtype, dtype):
+        return found
+    lost = np.isfinite(rows) & ~np.isfinite(found)
+    if lost.any():
+        row, column = np.argwhere(lost)[0].tolist()
+        number = float(rows[row, column])
+        raise ValueError(
+            f"{path} cannot be read: {shown(row)}, has {number:g}, which is too great for {dtype}: "
+            "give a wider dtype"
+        )
+    return found
 
 
 def table(vocabulary: Sequence[str], value: Any) -> Array:
