@@ -127,7 +127,7 @@ def test_a_generator_of_sentences_is_read_once() -> None:
 # --- files -------------------------------------------------------------------------------------
 
 
-@given(st.lists(WORDS, unique=True))
+@given(st.lists(WORDS | st.sampled_from(["\ufeff", "\ufeff\ufeffa"]), unique=True))
 def test_a_text_file_holds_the_tokens(tmp_path: Path, words: list[str]) -> None:
     path = tmp_path / "words.txt"
     if any("\n" in word or "\r" in word for word in words):
@@ -144,6 +144,15 @@ def test_text_files_of_others(tmp_path: Path) -> None:
     found = er.Vocabulary.load(str(path), padding="[PAD]", unknown="[UNK]")
     assert found.tokens == ("[PAD]", "[UNK]", "the", "", "cat")
     assert (found.padding, found.unknown) == ("[PAD]", "[UNK]")
+    path.write_bytes(b"\xef\xbb\xbfthe\ncat\n")
+    assert er.Vocabulary.load(path).tokens == ("the", "cat")
+    path.write_bytes(b"\xef\xbb\xbf")
+    assert er.Vocabulary.load(path).tokens == ()
+    path.write_bytes(b"the\ncat\rdog\r")
+    with pytest.raises(
+        ValueError, match=r"read: line 2, 'cat\\rdog\\r', has a \\r in it: lines end"
+    ):
+        er.Vocabulary.load(path)
     path.write_bytes(b"caf\xe9\n")
     with pytest.raises(ValueError, match=r"words\.txt cannot be read: it is not in UTF-8"):
         er.Vocabulary.load(path)

@@ -388,12 +388,13 @@ class Vocabulary:
         padding: str | None = None,
         unknown: str | None = None,
     ) -> "Vocabulary":
-        """Return the tokens of a text file in UTF-8, of which each line is one.
+        r"""Return the tokens of a text file in UTF-8, of which each line is one.
 
         Parameters
         ----------
         path : str or os.PathLike
-            A file that `save` wrote, or the vocabulary of another tool.
+            A file that `save` wrote, or the vocabulary of another tool. Its lines may end by
+            ``\r\n`` too, and a byte order mark before them is left out.
         padding, unknown : str, optional
             As above.
 
@@ -406,7 +407,8 @@ class Vocabulary:
         OSError
             If the file cannot be read.
         TypeError, ValueError
-            If it is not in UTF-8, a token comes twice, or `padding` or `unknown` is not there.
+            If it is not in UTF-8, a line has a carriage return within, a token comes twice, or
+            `padding` or `unknown` is not there.
 
         Examples
         --------
@@ -419,9 +421,7 @@ class Vocabulary:
         """
         require_path(path)
         file = Path(path)
-        text = _rules.decoded(file, file.read_bytes()).replace("\r\n", "\n")
-        return cls(text.removesuffix("\n").split("\n") if text else (), padding=padding,
-                   unknown=unknown)  # fmt: skip
+        return cls(_rules.split(file, file.read_bytes()), padding=padding, unknown=unknown)
 
     @property
     def padding(self) -> str | None:

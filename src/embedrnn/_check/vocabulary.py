@@ -9,6 +9,9 @@ from embedrnn._check.options import shown, size, whole
 
 Ids = Mapping[str, int]
 
+# What some editors begin a text in UTF-8 with, which is no part of it.
+_MARK = "\ufeff"
+
 
 def tokens(name: str, value: Iterable[str]) -> tuple[str, ...]:
     """Check an iterable of tokens, and return them as strings of Python's own type."""
@@ -134,20 +137,29 @@ def padding_of(padding_idx: int | None) -> int:
     return padding_idx
 
 
-def decoded(path: Path, octets: bytes) -> str:
-    """Return the text of a file."""
+def split(path: Path, octets: bytes) -> list[str]:
+    """Return the tokens that a file has as lines of text."""
     try:
-        return octets.decode()
+        text = octets.decode().removeprefix(_MARK).replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} cannot be read: it is not in UTF-8: {error}") from None
+    found = text.removesuffix("\n").split("\n") if text else []
+    for number, token in enumerate(found, 1):
+        if "\r" in token:
+            raise ValueError(
+                f"{path} cannot be read: line {number}, {shown(token)}, has a \\r in it: lines end "
+                "by \\n or \\r\\n"
+            )
+    return found
 
 
 def lines(found: Iterable[str]) -> str:
-    """Return tokens as lines of text."""
+    """Return tokens as lines of text, which `split` gives back."""
     for token in found:
         if "\n" in token or "\r" in token or not _is_encodable(token):
             raise ValueError(f"a text file has one token a line, and cannot hold {shown(token)}")
-    return "".join(f"{token}\n" for token in found)
+    text = "".join(f"{token}\n" for token in found)
+    return _MARK + text if text.startswith(_MARK) else text
 
 
 def _row(name: str, value: Any) -> tuple[str, ...]:
