@@ -155,7 +155,7 @@ MUTANTS = [
         '"tf1": "n rzn igfo"', '"tf1": "n rzn ifgo"', "test_convert_layouts.py",
     ),
     Mutant(
-        "what is too great when it is cast", "src/embedrnn/_check/state.py",
+        "what is too great when it is cast", "src/embedrnn/_check/arrays.py",
         "np.isfinite(array) & ~np.isfinite(new)", "~np.isfinite(array) & ~np.isfinite(new)",
         "test_state_dict.py",
     ),

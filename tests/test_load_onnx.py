@@ -678,6 +678,21 @@ def test_layers_of_other_dtypes(dtype: str, wide: str) -> None:
     np.testing.assert_array_equal(layer.weight_hh_l0[:7], arrays["R"][0, :7].astype(wide))
 
 
+@pytest.mark.parametrize("name", ["R", "B", "P", "initial_h", "initial_c"])
+def test_numbers_that_are_too_great_for_the_dtype_of_the_layer(name: str) -> None:
+    arrays: Arrays = weights("LSTM") | {"P": np.zeros((1, 21), "f4")}
+    arrays |= {"initial_h": np.ones((1, 3, 7)), "initial_c": np.ones((1, 3, 7), "f4")}
+    arrays[name] = arrays[name].astype("f8")
+    entry = convert.OnnxNode("LSTM", "cell", "", {}, {"X": None, **arrays})
+    arrays[name].flat[1] = np.inf
+    assert convert.from_onnx(entry).dtype == np.float32
+    assert [part.dtype for part in entry.state] == [np.float32] * 2
+    arrays[name].flat[2] = -1e39
+    words = f"^{name} of LSTM 'cell' holds numbers that are too great for float32$"
+    with pytest.raises(ValueError, match=words):
+        entry.state if name.startswith("initial") else convert.from_onnx(entry)
+
+
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "model.onnx"
     onnx.save_model(recurrent("LSTM"), str(path), save_as_external_data=True, location="weights",

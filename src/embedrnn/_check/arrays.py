@@ -72,6 +72,17 @@ def cast_to(array: Array, dtype: Any) -> Array:
     return array.astype(dtype)
 
 
+@quiet
+def in_range(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return an array in a dtype, whose range must hold it."""
+    if native(array.dtype) == dtype or np.can_cast(array.dtype, dtype):
+        return as_native(array, dtype)
+    new = cast_to(array, dtype)
+    if (np.isfinite(array) & ~np.isfinite(new)).any():
+        raise ValueError(f"{name} holds numbers that are too great for {dtype}")
+    return new
+
+
 def apart(array: Array, written: Array | None) -> Array:
     """Return the array, or a copy if what is written may overlap it."""
     if written is None or not np.may_share_memory(array, written):

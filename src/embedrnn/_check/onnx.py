@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from embedrnn._check.array_like import Array, as_array
+from embedrnn._check.arrays import in_range
 from embedrnn._check.options import flag, instance, shown
 
 _GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
@@ -109,7 +110,7 @@ def recurrent_weights(
     def numbers(name: str) -> Array:
         array = _constant(node, name)
         _dtype(node, name, array)
-        return array.astype(dtype, copy=False)
+        return _in_range(node, name, array, dtype)
 
     b, p = (numbers(name) if name in node.inputs else None for name in "BP")
     return numbers("W"), numbers("R"), b, p
@@ -135,7 +136,8 @@ def initial_state(node: Any) -> Any:
         return None
     dtype, swapped = _dtype(node, "W", _constant(node, "W")), node.attributes.get("layout", 0) == 1
     for name, array in known.items():
-        known[name] = (array.swapaxes(0, 1) if swapped else array).astype(dtype)
+        fit = _in_range(node, name, array, dtype).copy()
+        known[name] = fit.swapaxes(0, 1) if swapped else fit
     if node.op != "LSTM":
         return known["initial_h"]
     (some, *_) = known.values()
@@ -189,6 +191,10 @@ def _dtype(node: Any, name: str, array: Array) -> np.dtype[Any]:
     if array.dtype.kind != "f":
         _refuse(node, f"must have {name} of floating-point numbers, got {array.dtype}")
     return np.dtype(np.float64 if array.dtype.itemsize == 8 else np.float32)
+
+
+def _in_range(node: Any, name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    return in_range(f"{name} of {node.op} {node.name!r}", array, dtype)
 
 
 def _refuse(node: Any, what: str) -> NoReturn:

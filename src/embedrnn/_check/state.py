@@ -6,13 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from embedrnn._check.array_like import Array, as_array
-from embedrnn._check.arrays import as_native, cast_to, is_float, native
+from embedrnn._check.arrays import in_range, is_float, native
 from embedrnn._check.layers import DType, require_mapping
 from embedrnn._check.options import shown
-from embedrnn._quiet import quiet
 
 Shape = tuple[int, ...]
 
@@ -212,7 +209,7 @@ def parameters(
     if wrong or dtypes or foreign:
         error = ValueError if wrong or foreign else TypeError
         raise error(f"parameters do not fit {owner}: {'; '.join(wrong + dtypes + remarks)}")
-    arrays = {name: _converted(key, new, dtype) for name, key, new in shared}
+    arrays = {name: in_range(key, new, dtype) for name, key, new in shared}
     return Fitting(arrays, missing, unexpected)
 
 
@@ -262,14 +259,3 @@ def _ends_a_part(prefix: str) -> bool:
 def _becomes(found: DType, dtype: DType, cast: bool) -> bool:
     """Whether numbers of a dtype are taken as those of another."""
     return native(found) == dtype or (cast and is_float(found) and is_float(dtype))
-
-
-@quiet
-def _converted(name: str, array: Array, dtype: DType) -> Array:
-    """Return an array in a dtype, whose range must hold it."""
-    if native(array.dtype) == dtype or np.can_cast(array.dtype, dtype):
-        return as_native(array, dtype)
-    new = cast_to(array, dtype)
-    if (np.isfinite(array) & ~np.isfinite(new)).any():
-        raise ValueError(f"{name} holds numbers that are too great for {dtype}")
-    return new

@@ -27,7 +27,7 @@ def from_onnx(source: Any, name: str | None = None, *, reset_after: bool | None 
     Returns
     -------
     RNN, GRU, LSTM or Embedding
-        Of the dtype of the weights, float32 of halves. An Embedding has the table of a Gather as it
+        Of the dtype of W, float32 of halves. An Embedding has the table of a Gather as it
         is, in the memory of the file where that may be.
 
     Raises
@@ -35,10 +35,11 @@ def from_onnx(source: Any, name: str | None = None, *, reset_after: bool | None 
     OSError, TypeError
         As of `load_onnx`.
     ValueError
-        As of `load_onnx`; if there are several nodes and no name; if a weight is not constant, or
-        its shape does not fit; or if an attribute asks for what the layer does not do, which the
-        message names: activations but tanh and relu (RNN) and those that are the default (GRU,
-        LSTM), their alpha and beta, clip, input_forget, an axis of Gather but the first.
+        As of `load_onnx`; if there are several nodes and no name; if a weight is not constant, its
+        shape does not fit, or it is too great for the dtype of W; or if an attribute asks for what
+        the layer does not do, which the message names: activations but tanh and relu (RNN) and
+        those that are the default (GRU, LSTM), their alpha and beta, clip, input_forget, an axis
+        of Gather but the first.
 
     Notes
     -----
