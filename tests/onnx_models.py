@@ -1,7 +1,7 @@
 """ONNX models to read and run: graphs of one recurrent node, and what may stand around it."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 onnx: Any = pytest.importorskip("onnx")
 helper: Any = onnx.helper
-FLOAT, INT32 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT32
+FLOAT, INT32, INT64 = (getattr(onnx.TensorProto, kind) for kind in ("FLOAT", "INT32", "INT64"))
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 Arrays = dict[str, np.ndarray]
@@ -74,14 +74,18 @@ def branch(name: str, arrays: Arrays) -> Any:
     return helper.make_graph([inner], name, [], outputs, values)
 
 
-def run(the_model: Any, **feed: np.ndarray) -> list[np.ndarray]:
-    """Run a model by ONNX Runtime."""
+def runner(the_model: Any) -> Callable[..., list[np.ndarray]]:
+    """Return what runs a model by ONNX Runtime."""
     ort = pytest.importorskip("onnxruntime")
     session = ort.InferenceSession(
         the_model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    outputs: list[np.ndarray] = session.run(None, feed)
-    return outputs
+    return lambda **feed: session.run(None, feed)
+
+
+def run(the_model: Any, **feed: np.ndarray) -> list[np.ndarray]:
+    """Run a model by ONNX Runtime."""
+    return runner(the_model)(**feed)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import os
 from contextlib import suppress
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from onnx_models import (
     FLOAT,
     GATES,
     INT32,
+    INT64,
     Arrays,
     branch,
     helper,
@@ -27,6 +28,7 @@ from onnx_models import (
     node_cases,
     recurrent,
     run,
+    runner,
     tensors,
     weights,
 )  # fmt: skip
@@ -550,6 +552,17 @@ def test_nodes_are_folded_as_the_tests_of_onnx_have_them(op: str) -> None:
                 np.testing.assert_array_equal(got, wanted, err_msg=case.name)
                 folds += 1
     assert folds
+
+
+def test_a_slice_is_cut_as_onnx_runtime_cuts_it() -> None:
+    bounds = [-(2**63), *range(-6, 7), 2**63 - 2]  # one more, and it goes to the end backwards too
+    kinds = {"x": FLOAT, **dict.fromkeys(["starts", "ends", "axes", "steps"], INT64)}
+    cut = runner(model([helper.make_node("Slice", list(kinds), ["Y"])], {}, kinds))
+    for size, *others in product(range(4), bounds, bounds, [0], [-5, -2, -1, 1, 2, 5]):
+        given_ = [np.arange(size, dtype="f4"), *(np.array([other]) for other in others)]
+        (expected,) = cut(**dict(zip(kinds, given_, strict=True)))
+        (found,) = _FOLDED["Slice"]({}, 1, *given_) or ()
+        assert found.tolist() == expected.tolist(), (size, *others)
 
 
 @pytest.mark.parametrize("sizes", ["equal", "input", "attribute"])

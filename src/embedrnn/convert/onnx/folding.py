@@ -211,8 +211,10 @@ def _slice(
     along = tuple(range(len(first))) if along is None else along
     strides = [1] * len(first) if steps is None else _integers(steps)
     cuts = [slice(None)] * x.ndim
-    for axis, *bounds in zip(along, first, behind, strides, strict=True):
-        cuts[axis] = slice(*bounds)
+    for axis, start, end, stride in zip(along, first, behind, strides, strict=True):
+        # Back from before the axis is from its first, not from nowhere.
+        begin = max(start, -x.shape[axis]) if stride < 0 else start
+        cuts[axis] = slice(begin, end, stride)
     return [x[tuple(cuts)]]
 
 
