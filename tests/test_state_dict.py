@@ -10,9 +10,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import embedrnn as er
 from cases import LAYERS, assert_same_bits
+from embedrnn._safetensors import SafeTensors
 
 each_cell = pytest.mark.parametrize("cell", LAYERS)
 each_table = pytest.mark.parametrize("table", ["Embedding", "EmbeddingBag"])
@@ -469,6 +472,9 @@ def test_the_bits_of_bfloat16(tmp_path: Path) -> None:
 GOOD = {"weight": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}}
 
 
+ENTRY = json.dumps(GOOD["weight"]).encode()
+
+
 def file_of(entries: Any, numbers: bytes = bytes(8), length: int | None = None) -> bytes:
     header = entries if isinstance(entries, bytes) else json.dumps(entries).encode()
     return struct.pack("<Q", len(header) if length is None else length) + header + numbers
@@ -497,7 +503,56 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "cut": (file_of(GOOD, bytes(7)), "weight does not lie within it"),
     "outside": (file_of({"weight": GOOD["weight"] | {"data_offsets": [16, 8]}}),
                 "weight does not lie within it"),
+    "twice": (file_of(b'{"weight": 1, "weight": 1}'.replace(b"1", ENTRY)),
+              "it has no header of tensors"),
+    "field_twice": (file_of(b'{"weight": 1}'.replace(b"1", ENTRY[:-1] + b', "dtype": "F32"}')),
+                    "it has no header of tensors"),
+    "no_number": (file_of(b'{"weight": 1}'.replace(b"1", ENTRY[:-1] + b', "x": NaN}')),
+                  "it has no header of tensors"),
+    "utf16": (file_of(json.dumps(GOOD).encode("utf-16-le")), "it has no header of tensors"),
+    "mark": (file_of(json.dumps(GOOD).encode("utf-8-sig")), "it has no header of tensors"),
+    "about": (file_of(GOOD | {"__metadata__": {"a": 1}}), "it has no header of tensors"),
+    "about_list": (file_of(GOOD | {"__metadata__": ["a"]}), "it has no header of tensors"),
+    "same": (file_of(GOOD | {"x": GOOD["weight"]}),
+             "x begins at byte 0, where those before end at 8"),
+    "overlap": (file_of(GOOD | {"x": GOOD["weight"] | {"data_offsets": [4, 12]}}, bytes(12)),
+                "x begins at byte 4, where those before end at 8"),
+    "hole": (file_of(GOOD | {"x": GOOD["weight"] | {"data_offsets": [12, 20]}}, bytes(20)),
+             "x begins at byte 12, where those before end at 8"),
+    "before": (file_of({"weight": GOOD["weight"] | {"data_offsets": [4, 12]}}, bytes(12)),
+               "weight begins at byte 4, where those before end at 0"),
+    "behind": (file_of(GOOD, bytes(9)), "its tensors end at byte 8 of 9"),
+    "nothing": (file_of({}, b"1"), "its tensors end at byte 0 of 1"),
 }  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from([0, 0, 0, 1])),
+             max_size=4),
+    st.permutations(range(4)),
+    st.sampled_from([0, 0, 1]),
+)  # fmt: skip
+def test_files_are_refused_that_the_library_refuses(
+    tmp_path: Path, sizes: list[tuple[int, int, int]], order: list[int], more: int
+) -> None:
+    library = pytest.importorskip("safetensors.numpy")
+    entries, end = {}, 0
+    for k, (rows, columns, hole) in enumerate(sizes):
+        begin, end = end + hole, end + hole + rows * columns
+        entries[f"t{k}"] = {"dtype": "U8", "shape": [rows, columns], "data_offsets": [begin, end]}
+    data = file_of({f"t{k}": entries[f"t{k}"] for k in order if k < len(sizes)}, bytes(end + more))
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(data)
+    try:
+        expected = library.load(data)
+    except Exception:
+        with pytest.raises(ValueError, match="cannot be read as safetensors"):
+            SafeTensors(path)
+        return
+    found = SafeTensors(path)
+    assert {name: array.shape for name, array in found.items()} == {
+        name: array.shape for name, array in expected.items()
+    }
 
 
 def test_a_file_by_hand(tmp_path: Path) -> None:
@@ -511,7 +566,8 @@ def test_a_file_by_hand(tmp_path: Path) -> None:
 def test_a_dtype_that_numpy_lacks(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     entry = GOOD["weight"]
-    path.write_bytes(file_of({"a.weight": entry, "x.weight": entry | {"dtype": "F8_E4M3"}}))
+    eights = {"dtype": "F8_E4M3", "shape": [2, 1], "data_offsets": [8, 10]}
+    path.write_bytes(file_of({"a.weight": entry, "x.weight": eights}, bytes(10)))
     assert er.Embedding.from_state_dict(path, "a.").weight.shape == (2, 1)
     said = refusal(lambda: er.Embedding.from_state_dict(path, "x."))
     assert said == "TypeError: x.weight is of F8_E4M3, which NumPy has not"

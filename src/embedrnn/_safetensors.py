@@ -63,6 +63,7 @@ class SafeTensors(Mapping[str, Array]):
         self._entries = self._header(header.tobytes())
         for name in self._entries:
             self._require_place(name)
+        self._require_all_placed()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -80,12 +81,13 @@ class SafeTensors(Mapping[str, Array]):
     def _header(self, text: bytes) -> dict[str, Entry]:
         json: Any = importlib.import_module("json")  # which not everybody needs
         try:
+            found = json.loads(str(text, "utf-8"), object_pairs_hook=_once, parse_constant=_none)
+            about = found.pop("__metadata__", None) or {}
             entries = {
                 name: (entry["dtype"], entry["shape"], entry["data_offsets"])
-                for name, entry in json.loads(text).items()
-                if name != "__metadata__"
+                for name, entry in found.items()
             }
-            whole = all(map(_is_entry, entries.values()))
+            whole = all(map(_is_entry, entries.values())) and _is_text(about)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             whole = False
         if not whole:
@@ -100,6 +102,21 @@ class SafeTensors(Mapping[str, Array]):
         if kind in _DTYPES and end - begin != math.prod(shape) * np.dtype(_DTYPES[kind]).itemsize:
             self._refuse(f"{name} has another size than its shape {tuple(shape)} and {kind} make")
 
+    def _require_all_placed(self) -> None:
+        """Check that tensors stand one behind the other, as the format demands, and nothing else.
+
+        Bytes of several tensors, or of none, are those of another file, or of one that hides some.
+        """
+        end = 0
+        for name, (_, _, (begin, behind)) in sorted(
+            self._entries.items(), key=lambda item: item[1][2]
+        ):
+            if begin != end:
+                self._refuse(f"{name} begins at byte {begin}, where those before end at {end}")
+            end = behind
+        if end != len(self._numbers):
+            self._refuse(f"its tensors end at byte {end} of {len(self._numbers)}")
+
     def _halves(self, name: str, bits: Array) -> Array:
         if self._widens:
             return (bits.astype(np.uint32) << 16).view(np.float32)
@@ -112,6 +129,23 @@ class SafeTensors(Mapping[str, Array]):
 
     def _refuse(self, why: str) -> NoReturn:
         raise ValueError(f"{os.fspath(self._path)} cannot be read as safetensors: {why}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return what JSON has by name, each name once: of two, others may read the other."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name comes twice")
+    return found
+
+
+def _none(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
+
+
+def _is_text(about: Any) -> bool:
+    """Whether what a file says of itself is text by name."""
+    return isinstance(about, dict) and all(isinstance(text, str) for text in about.values())
 
 
 def _is_entry(entry: Any) -> bool:
