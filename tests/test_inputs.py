@@ -1,5 +1,6 @@
 """What other libraries hold is read where it lies: by DLPack, as Arrow arrays, as tensors."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -262,6 +263,48 @@ def test_lists_of_unequal_length_are_no_array() -> None:
     words = "^indices must be one array, got sequences of unequal length: join them"
     for column in (pa.array([[1], [2, 3]]), ArrowArray(pa.array([[1], [2]]))):
         refused(ValueError, words, TABLE, column)
+
+
+def shaped(array: np.ndarray, about: bytes) -> Any:
+    """Return what exports an Arrow array of lists of a fixed size, and says this of the tensors."""
+    pa: Any = pytest.importorskip("pyarrow")
+    names = {"ARROW:extension:name": "arrow.fixed_shape_tensor", "ARROW:extension:metadata": about}
+    storage = arrow(array.reshape(len(array), -1))
+
+    class Exported:
+        def __arrow_c_array__(self, requested_schema: Any = None) -> Any:
+            field = pa.field("", storage.type, metadata=names)
+            return field.__arrow_c_schema__(), storage.__arrow_c_array__()[1]
+
+    return Exported()
+
+
+def test_tensors_of_arrow_have_their_axes() -> None:
+    pa: Any = pytest.importorskip("pyarrow")
+    ids = np.arange(24).reshape(4, 2, 3) % len(TABLE)
+    column = pa.FixedShapeTensorArray.from_numpy_ndarray(ids)
+    kind = pa.fixed_shape_tensor(pa.int64(), (2, 3), permutation=[1, 0])
+    turned = pa.ExtensionArray.from_storage(kind, column.storage)
+    np.testing.assert_array_equal(turned.to_numpy_ndarray(), ids.transpose(0, 2, 1))
+    for expected, given in ((ids, column), (ids[1:], column[1:]), (ids, ArrowArray(column)),
+                            (ids, ArrowStream(column)), (ids, pa.chunked_array([column])),
+                            (ids[:0], column[:0]), (ids[:0], pa.chunked_array([], column.type)),
+                            (ids.transpose(0, 2, 1), turned), (ids.reshape(4, 6), column.storage),
+                            (ids, shaped(ids, b'{"shape": [2, 3]}'))):  # fmt: skip
+        assert_same_bits(er.gather(TABLE, given), TABLE[expected])
+    lists = pa.FixedSizeListArray.from_arrays(turned, 2)
+    expected = ids.transpose(0, 2, 1).reshape(2, 2, 3, 2)
+    assert_same_bits(er.gather(TABLE, lists), TABLE[expected])
+
+
+@pytest.mark.parametrize(
+    "about",
+    [b"", b"[]", b"\xff", b'{"shape": [2, 2]}', b'{"shape": [-2, -3]}', b'{"shape": 6}',
+     b'{"shape": ["a"]}', b'{"shape": [2, 3], "permutation": [0, 2]}'],
+)  # fmt: skip
+def test_tensors_of_arrow_that_do_not_fit_their_lists(about: bytes) -> None:
+    words = f"^indices must have tensors of 6 numbers, got those of {re.escape(repr(about))}$"
+    refused(ValueError, words, TABLE, shaped(np.zeros((4, 2, 3), int), about))
 
 
 def test_other_types_of_arrow() -> None:

@@ -1,11 +1,16 @@
 """Arrow arrays of numbers and of lists of them, read where they lie: no library is imported.
 
 That is what Arrow's C data interface is for:
-https://arrow.apache.org/docs/format/CDataInterface.html has the three structs below.
+https://arrow.apache.org/docs/format/CDataInterface.html has the three structs below. The lists of a
+tensor are of a fixed size too, and metadata tell its shape:
+https://arrow.apache.org/docs/format/CanonicalExtensions.html#fixed-shape-tensor.
 """
 
 import ctypes
+import importlib
+import math
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -18,6 +23,7 @@ Offsets = npt.NDArray[np.int64]
 # Lists with offsets, and the dtype of those; lists of a fixed size, which stands behind this.
 _LISTS: dict[str, np.dtype[Any]] = {"+l": np.dtype(np.int32), "+L": np.dtype(np.int64)}
 _FIXED = "+w:"
+_TENSOR = b"arrow.fixed_shape_tensor"
 
 # n is what lists hold that are all empty: its only value is null.
 _NUMBERS: dict[str, np.dtype[Any]] = {
@@ -31,7 +37,7 @@ _NUMBERS: dict[str, np.dtype[Any]] = {
 class _Schema(ctypes.Structure):
     format: bytes
     name: bytes
-    metadata: bytes
+    metadata: int | None
     flags: int
     n_children: int
     children: Any
@@ -72,7 +78,7 @@ _get_pointer = _Get(("PyCapsule_GetPointer", ctypes.pythonapi))
 _Schema._fields_ = [
     ("format", ctypes.c_char_p),
     ("name", ctypes.c_char_p),
-    ("metadata", ctypes.c_char_p),
+    ("metadata", ctypes.c_void_p),
     ("flags", ctypes.c_int64),
     ("n_children", ctypes.c_int64),
     ("children", ctypes.POINTER(ctypes.POINTER(_Schema))),
@@ -117,19 +123,20 @@ class _OwnArray(_Owned, _Array): ...
 
 
 class _Layout(NamedTuple):
-    """The type of an array: the formats of its lists, outermost first, and that of the numbers."""
+    """The type of an array: the formats of its lists, outermost first, and that of the numbers.
+
+    Lists that all have the same size are axes: their `sizes` are those in memory, and `order` says
+    which of them each axis is.
+    """
 
     lists: list[str]
     dtype: np.dtype[Any]
+    sizes: list[int]
+    order: list[int]
 
     @property
     def ragged(self) -> bool:
         return bool(self.lists) and self.lists[0] in _LISTS
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The sizes of the lists that all have the same."""
-        return tuple(_size(text) for text in self.lists[self.ragged :])
 
 
 class _Chunk(NamedTuple):
@@ -179,6 +186,7 @@ def from_arrow(name: str, value: Any) -> Column | None:
         rows += chunk.array.length
     every = [part.values for part in parts] or [np.empty((0, *layout.sizes), layout.dtype)]
     values = every[0] if len(every) == 1 else np.concatenate(every)
+    values = values.transpose(0, *(1 + axis for axis in layout.order))
     if not layout.ragged:
         return Column(values, None)
     lengths = [np.diff(part.offsets) for part in parts if part.offsets is not None]
@@ -235,7 +243,8 @@ def _address(capsule: Any, kind: bytes) -> int:
 
 def _layout(name: str, schema: _Schema, *, alone: bool) -> _Layout | None:
     """Check the type of an array; None if NumPy may know it, unless Arrow's way is the only one."""
-    *lists, number = _formats(schema)
+    schemas = list(_nested(schema))
+    *lists, number = map(_format, schemas)
     if not lists and number not in _NUMBERS:
         if alone:
             raise TypeError(f"{name} must be numbers, got an array of Arrow's format {number!r}")
@@ -247,17 +256,64 @@ def _layout(name: str, schema: _Schema, *, alone: bool) -> _Layout | None:
         )
     if number not in _NUMBERS:
         raise TypeError(f"{name} must be lists of numbers, got those of Arrow's format {number!r}")
-    return _Layout(lists, _NUMBERS[number])
+    sizes: list[int] = []
+    order: list[int] = []
+    for fixed in (schema for schema in schemas if _format(schema).startswith(_FIXED)):
+        shape, axes = _shape(name, fixed)
+        order += [len(sizes) + axis for axis in axes]
+        sizes += shape
+    return _Layout(lists, _NUMBERS[number], sizes, order)
 
 
-def _formats(schema: _Schema) -> Iterator[str]:
-    """Yield the format of an array, that of what its lists hold, and so on."""
+def _nested(schema: _Schema) -> Iterator[_Schema]:
+    """Yield the type of an array, that of what its lists hold, and so on."""
     while True:
-        text = "dictionary" if schema.dictionary else schema.format.decode()
-        yield text
+        yield schema
+        text = _format(schema)
         if text not in _LISTS and not text.startswith(_FIXED):
             return
         schema = schema.children[0].contents
+
+
+def _format(schema: _Schema) -> str:
+    return "dictionary" if schema.dictionary else schema.format.decode()
+
+
+def _shape(name: str, schema: _Schema) -> tuple[list[int], list[int]]:
+    """Return the axes that a list of a fixed size is, one or those of a tensor, and their order."""
+    size, told = _size(_format(schema)), _metadata(schema)
+    if told.get(b"ARROW:extension:name") != _TENSOR:
+        return [size], [0]
+    text = told.get(b"ARROW:extension:metadata", b"")
+    json: Any = importlib.import_module("json")  # which not everybody needs
+    try:
+        about = json.loads(text)
+        shape = list(about["shape"])
+        order = about.get("permutation") or list(range(len(shape)))
+        whole = math.prod(shape) == size and min(shape, default=0) >= 0
+        whole = whole and sorted(order) == list(range(len(shape)))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{name} must have tensors of {size} numbers, got those of {text!r}")
+    return shape, order
+
+
+def _metadata(schema: _Schema) -> dict[bytes, bytes]:
+    """Return the metadata of a type: their number, then each name and value behind its length."""
+    if not schema.metadata:
+        return {}
+    at = schema.metadata
+
+    def octets(count: int) -> bytes:
+        nonlocal at
+        at += count
+        return ctypes.string_at(at - count, count)
+
+    def number() -> int:
+        return int.from_bytes(octets(4), sys.byteorder)
+
+    return {octets(number()): octets(number()) for _ in range(number())}
 
 
 def _size(text: str) -> int:
