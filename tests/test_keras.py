@@ -548,6 +548,21 @@ def test_options_that_change_no_number(options: dict[str, Any]) -> None:
     )
 
 
+@pytest.mark.parametrize("frozen", ["forward_layer", "backward_layer"])
+def test_a_frozen_direction(monkeypatch: pytest.MonkeyPatch, frozen: str) -> None:
+    layer = built("GRU", wrap=layers.Bidirectional)
+    parts = [layer.forward_layer, layer.backward_layer]
+    getattr(layer, frozen).trainable = False
+    expected = convert.from_keras(layer)
+    # Keras 2 has the weights that are trained first, in whatever direction they are.
+    parts.sort(key=lambda part: part.trainable, reverse=True)
+    weights = [array for part in parts for array in part.get_weights()]
+    monkeypatch.setattr(layer, "get_weights", lambda: weights)
+    found = convert.from_keras(layer)
+    for name, array in expected.state_dict().items():
+        np.testing.assert_array_equal(found.state_dict()[name], array)
+
+
 @pytest.mark.parametrize("table_dtype", ["float32", "float64", "float16"])
 def test_an_embedding(table_dtype: str) -> None:
     layer, ids = layers.Embedding(9, 3, mask_zero=True, dtype=table_dtype), np.arange(9)[::-1]

@@ -27,7 +27,7 @@ def recurrent(layer: Any) -> tuple[str, Options, list[Array]]:
         ours, options = _one_way("layer", name, config, layer)
         return ours, options, _weights(layer)
     forward, backward = _directions(config)
-    parts = [getattr(layer, f"{which}_layer", None) for which in ("forward", "backward")]
+    parts = [layer.forward_layer, layer.backward_layer]
     ours, options = _one_way("layer.forward_layer", *forward, parts[0])
     other, back = _one_way("layer.backward_layer", *backward, parts[1])
     if options.pop("reverse", False) or not back.pop("reverse", False):
@@ -39,7 +39,8 @@ def recurrent(layer: Any) -> tuple[str, Options, list[Array]]:
     merge = config.get("merge_mode", "concat")
     if merge not in _MERGES:
         raise ValueError(f"layer must have a merge_mode of {_listed(_MERGES)}, got {merge!r}")
-    return ours, options | {"merge": _MERGES[merge]}, _weights(layer)
+    # One by one: Keras 2 puts the weights of a direction that is frozen behind those of the other.
+    return ours, options | {"merge": _MERGES[merge]}, _weights(*parts)
 
 
 def table(layer: Any) -> Array:
@@ -117,9 +118,10 @@ def _sizes(config: Mapping[str, Any]) -> list[Any]:
     return [config.get(name) for name in ("units", "use_bias")]
 
 
-def _weights(layer: Any) -> list[Array]:
-    """Return the weights of a layer, which has none before it is built."""
-    arrays = [as_array(f"weights[{i}]", one) for i, one in enumerate(layer.get_weights())]
+def _weights(*layers: Any) -> list[Array]:
+    """Return the weights of a layer or of two directions, which have none before they are built."""
+    given = [one for layer in layers for one in layer.get_weights()]
+    arrays = [as_array(f"weights[{i}]", one) for i, one in enumerate(given)]
     if not arrays:
         raise ValueError("layer must be built: call it once, or its build()")
     dtypes = {array.dtype for array in arrays}

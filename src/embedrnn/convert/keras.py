@@ -21,7 +21,8 @@ def from_keras(layer: Any) -> RNN | GRU | LSTM | Embedding:
     Parameters
     ----------
     layer : SimpleRNN, GRU, LSTM, Bidirectional of them, or Embedding
-        Built, of Keras 2 or 3 with any backend: it is asked for `get_config` and `get_weights`.
+        Built, of Keras 2 or 3 with any backend: it is asked for `get_config` and `get_weights`, a
+        Bidirectional also for its ``forward_layer`` and ``backward_layer``.
 
     Returns
     -------
@@ -97,7 +98,9 @@ def from_keras_weights(
     weights : sequence of array_like
         What ``get_weights()`` gives: for each direction, or each of two layers that stand on each
         other, ``kernel`` (I, G*H), ``recurrent_kernel`` (H, G*H) and, unless ``use_bias=False``,
-        ``bias`` (G*H,); (2, 3*H) if a GRU resets after.
+        ``bias`` (G*H,); (2, 3*H) if a GRU resets after. Of a Bidirectional of Keras 2, one of whose
+        directions is frozen, give those of its ``forward_layer`` and then of its
+        ``backward_layer``: its own begin with those that are not frozen.
     layer : int
         Which layer of a stack the parameters are named for; the first of two.
     reset_after : bool
