@@ -449,6 +449,36 @@ def test_a_function_without_an_argument_and_with_a_default() -> None:
     assert_weights(entry, {"W": arrays["W"][0], "R": arrays["R"]})
 
 
+def test_graphs_that_are_given_to_a_function() -> None:
+    one, other = weights("GRU"), weights("GRU", seed=1)
+    whether = helper.make_node("If", ["c"], ["Y"], "if")
+    for name in ("then_branch", "else_branch"):
+        whether.attribute.append(onnx.AttributeProto(name=name, ref_attr_name=name,
+                                                     type=onnx.AttributeProto.GRAPH))  # fmt: skip
+    inner = function("Inner", [whether], ["c"], ["then_branch", "else_branch"])
+    call = helper.make_node("Inner", ["which"], ["Y"], "deep", domain="here",
+                            else_branch=branch("other", {"R": other["R"]}))  # fmt: skip
+    call.attribute.append(onnx.AttributeProto(name="then_branch", ref_attr_name="first",
+                                              type=onnx.AttributeProto.GRAPH))  # fmt: skip
+    # Names of the function hide those around the graph that it is given.
+    taken = helper.make_node("Identity", ["V"], ["W"])
+    outer = function("Outer", [taken, call], ["which", "X", "V", "B"], ["first"])
+    calls = helper.make_node("Outer", ["which", "X", "V_", "B_"], ["Y"], "call", domain="here",
+                             first=branch("one", {"R": one["R"]}))  # fmt: skip
+    hidden = {"W": one["W"], "B": one["B"], "V": one["W"]}
+    constants = hidden | {"V_": other["W"], "B_": other["B"]}
+    kinds = {"X": FLOAT, "which": onnx.TensorProto.BOOL}
+    the_model = model([calls], constants, kinds, functions=[inner, outer])
+    found = entries(the_model)
+    assert list(found) == ["call/deep/one", "call/deep/other"]
+    assert_weights(found["call/deep/one"], other | {"R": one["R"]})
+    assert_weights(found["call/deep/other"], other)
+    # So onnx has it when it puts the bodies of functions in the place of their calls.
+    inlined = pytest.importorskip("onnx.inliner").inline_local_functions(the_model)
+    for entry, expected in zip(found.values(), convert.load_onnx(inlined), strict=True):
+        assert_weights(entry, {name: expected.inputs[name] for name in "WRB"})
+
+
 def constant(name: str, value: Any, **attributes: Any) -> Any:
     if not attributes:
         attributes = {"value": onnx.numpy_helper.from_array(np.asarray(value))}

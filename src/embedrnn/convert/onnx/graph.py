@@ -48,7 +48,9 @@ class Graph:
     """A graph: what its names stand for, and what encloses it.
 
     `path` is what names of its nodes begin with. `bound` are the names of a function's inputs: what
-    the caller gives, and in which graph; `given` are the attributes that it is called with.
+    the caller gives, and in which graph; `given` are the attributes that it is called with, and in
+    which graph each is written. A graph among them is run in the function, and knows its names
+    before those of the caller, as if the function stood in the caller's place.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Graph:
         *,
         parent: "Graph | None" = None,
         bound: Mapping[str, tuple["Graph", str]] | None = None,
-        given: Mapping[str, Message] | None = None,
+        given: "Mapping[str, Written] | None" = None,
     ) -> None:
         self.nodes, self.path, self.parent = nodes, path, parent
         self.bound, self.given = bound or {}, given or {}
@@ -67,6 +69,9 @@ class Graph:
         self.makers = {
             name: (node, k) for node in nodes for k, name in enumerate(node.outputs) if name
         }
+
+
+Written = tuple[Graph, Message]
 
 
 class Model:
@@ -78,7 +83,7 @@ class Model:
         if graph is None:
             raise Malformed("there is no graph in it")
         self.files = files
-        self.graph = _graph(graph, None)
+        self.graph = _graph(graph, None, "", {})
         functions = whole.messages(_MODEL_FUNCTIONS, "a function")
         self._functions = {_name(each): _function(each) for each in functions}
 
@@ -111,19 +116,17 @@ class Model:
         if function is not None:
             return [_called(function, graph, node, f"{graph.path}{shown(node)}/")]
         return [
-            _graph(message, graph)
-            for attribute in node.attributes.values()
+            _graph(message, graph, graph.path, writer.given)
+            for writer, attribute in _resolved(graph, node).values()
             for number in (_GRAPH, _GRAPHS)
             for message in attribute.messages(number, "a graph")
         ]
 
     def attributes(self, graph: Graph, node: Node) -> dict[str, Any]:
         """Return the attributes of a node that are no graphs, by name."""
-        resolved = {name: _resolved(graph, message) for name, message in node.attributes.items()}
         values = {
-            name: _value(message, self.files)
-            for name, message in resolved.items()
-            if message is not None
+            name: _value(attribute, self.files)
+            for name, (_, attribute) in _resolved(graph, node).items()
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -137,10 +140,11 @@ def _pairs(graphs: list[Graph]) -> Iterator[tuple[Graph, Node]]:
     return ((graph, node) for graph in graphs for node in graph.nodes)
 
 
-def _graph(message: Message, parent: Graph | None) -> Graph:
+def _graph(
+    message: Message, parent: Graph | None, path: str, given: Mapping[str, Written]
+) -> Graph:
     """Return a graph, or one that is nested in another."""
     nodes = [_node(each) for each in message.messages(_GRAPH_NODES, "a node")]
-    path, given = (parent.path, parent.given) if parent else ("", {})
     graph = Graph(nodes, path, parent=parent, given=given)
     for tensor in message.messages(_GRAPH_TENSORS, "a tensor"):
         if name := name_of(tensor):
@@ -170,9 +174,10 @@ def _called(function: Function, caller: Graph, node: Node, path: str) -> Graph:
     """Return the body of a function, for a node that calls it."""
     pairs = zip_longest(function.inputs, node.inputs, fillvalue="")
     bound = {name: (caller, actual) for name, actual in pairs if name}
-    given = {name: _resolved(caller, message) for name, message in node.attributes.items()}
-    both = function.defaults | {name: m for name, m in given.items() if m is not None}
-    return Graph(function.nodes, path, bound=bound, given=both)
+    body = Graph(function.nodes, path, parent=caller, bound=bound)
+    defaults = {name: (body, message) for name, message in function.defaults.items()}
+    body.given = defaults | _resolved(caller, node)
+    return body
 
 
 def _node(message: Message) -> Node:
@@ -188,10 +193,16 @@ def _domain(name: str) -> str:
     return "" if name == "ai.onnx" else name
 
 
-def _resolved(graph: Graph, attribute: Message) -> Message | None:
-    """Return what an attribute is in the body of a function, which may refer to the caller's."""
-    reference = attribute.text(_REFERENCE)
-    return graph.given.get(reference) if reference else attribute
+def _resolved(graph: Graph, node: Node) -> dict[str, Written]:
+    """Return the attributes of a node, and where each is written: it may refer to a caller's."""
+    found = {}
+    for name, attribute in node.attributes.items():
+        reference = attribute.text(_REFERENCE)
+        if not reference:
+            found[name] = graph, attribute
+        elif reference in graph.given:
+            found[name] = graph.given[reference]
+    return found
 
 
 def _value(attribute: Message, files: Files) -> Any:
