@@ -304,7 +304,7 @@ def _require_range(
     source: Source, lines: list[str], places: Sequence[int], numbers: list[str], vectors: Array
 ) -> None:
     """Check that what is infinite is so in the text, and no number that is too great."""
-    for row in np.flatnonzero(np.isinf(vectors).any(axis=1)):
+    for row in np.flatnonzero(np.isinf(vectors).any(axis=1)).tolist():
         great = np.array(numbers[row].split(" "))[np.isinf(vectors[row])]
         for number in great.tolist():
             if "n" not in number.lower():
