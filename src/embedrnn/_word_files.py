@@ -377,37 +377,46 @@ def _unpacked(
 ) -> tuple[Chunk, int]:
     """Return the whole words and vectors that there are, and how many bytes they take.
 
-    They may be as many as there are places. All but the first of a file begin with the end of the
-    line before.
+    They may be as many as there are places. All begin with the end of the line before.
     """
     words: list[bytes] = []
     vectors: list[bytes] = []
     at = 0
-    for place in places:
+    for _ in places:
         blank = data.find(b" ", at)
         behind = blank + 1 + 4 * width
         if blank < 0 or behind > len(data):
             break
-        words.append(_word(source, data[at:blank], place, end if place > 1 else b""))
+        words.append(data[at:blank])
         vectors.append(data[blank + 1 : behind])
         at = behind
     found = np.frombuffer(b"".join(vectors), "<f4").reshape(len(words), width)
-    return Chunk(words, found, places[: len(words)], unit="word"), at
+    places = places[: len(words)]
+    return Chunk(_without(source, words, places, end), found, places, unit="word"), at
 
 
-def _word(source: Source, data: bytes, place: int, end: bytes) -> bytes:
-    """Return a word without the end of a line in front of it, which all have or none."""
-    word, why = data.removeprefix(end), ""
-    if not data.startswith(end):
+def _without(source: Source, words: list[bytes], places: range, end: bytes) -> list[bytes]:
+    """Return words without the end of a line in front of each; there are no blanks in them."""
+    whole = b" ".join([b"", *words])
+    cut = whole.replace(b" " + end, b" ")
+    if whole.count(b" " + end) < len(words) or b" \n" in cut or b" \r\n" in cut:
+        for word, place in zip(words, places, strict=True):
+            _require_after(source, word, place, end)
+    return cut.split(b" ")[1:]
+
+
+def _require_after(source: Source, word: bytes, place: int, end: bytes) -> None:
+    """Check that a word stands behind the end of a line, and of no more than one."""
+    why = ""
+    if not word.startswith(end):
         why = f"must stand behind {end!r}, as word 2 does"
-    elif word.startswith((b"\n", b"\r\n")):
+    elif word.removeprefix(end).startswith((b"\n", b"\r\n")):
         why = "must not begin with the end of a line"
     if why:
         source.refuse(
-            f"word {place} {why}, got {_shown(data.decode('latin1'))}: the header may tell another "
+            f"word {place} {why}, got {_shown(word.decode('latin1'))}: the header may tell another "
             "number of columns, which shifts words; a word that begins so is to be replaced"
         )
-    return word
 
 
 def _left_behind(source: Source, count: int, width: int) -> Chunk:
