@@ -502,6 +502,7 @@ FOLDED: dict[str, tuple[list[tuple[Any, ...]], Arrays]] = {
     "Squeeze of before": ([("Squeeze", ["w"], {"axes": [0]})], {"w": W[None]}),
     "Squeeze all": ([("Squeeze", ["w"], {}), ("Unsqueeze", ["0", "a"], {})],
                     {"w": W[:, None], "a": np.array([0])}),
+    "Squeeze none": ([("Squeeze", ["w", "a"], {})], {"w": W, "a": np.empty(0, I64)}),
     "Transpose": ([("Transpose", ["w"], {"perm": [1, 2, 0]})], {"w": W.transpose(2, 0, 1).copy()}),
     "Transpose all": ([("Transpose", ["w"], {})], {"w": W.T.copy()}),
     "Concat": ([("Concat", ["a", "b"], {"axis": -2})], {"a": W[:, :7], "b": W[:, 7:]}),
