@@ -778,3 +778,15 @@ def test_what_nobody_needs_is_not_computed(
     for got, want in zip(gradients(), expected, strict=True):
         torch.testing.assert_close(got, want)
     assert asked == [(of_x, bool(of_state))]
+
+
+def test_frozen_weights_of_inference_mode_are_packed_in_each_call() -> None:
+    with torch.inference_mode():
+        module = torch.nn.GRU(5, 7)
+        accelerate(module, frozen=True)
+        x = torch.randn(3, 4, 5)
+        before = module(x)
+        module.weight_hh_l0.mul_(0.5)
+        after = module(x)
+        assert not torch.equal(after[0], before[0])
+        assert_alike(after, torch.nn.GRU.forward(module, x))

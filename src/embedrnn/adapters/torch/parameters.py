@@ -4,6 +4,7 @@ PyTorch counts the changes of a tensor in its `_version`, but not all of them: s
 optimizer, what is written to ``parameter.data`` or through an array of NumPy, and what another
 process writes to shared memory leave it as it is. So a layer packs the weights of each call, which
 takes less time than what it saves, and only those that are said to be frozen are kept packed.
+Tensors of `torch.inference_mode` have no `_version`, and are never kept.
 """
 
 from typing import Any, NamedTuple
@@ -37,12 +38,13 @@ class Kept(NamedTuple):
     options: Options
     layer: Recurrent
     tensors: Tensors
-    states: list[tuple[int, int]]
+    states: list[tuple[int, int]] | None
 
     def is_of(self, options: Options, tensors: Tensors) -> bool:
         """Whether the tensors are the same, and unchanged for all that PyTorch counts."""
         return (
-            self.options is options
+            self.states is not None
+            and self.options is options
             and all(one is other for one, other in zip(self.tensors, tensors, strict=True))
             and self.states == _states(tensors)
         )
@@ -54,9 +56,8 @@ def kept(options: Options, tensors: Tensors) -> Kept:
     return Kept(options, layer_over(options, tensors), tensors, states)
 
 
-def _states(tensors: Tensors) -> list[tuple[int, int]]:
-    return [(tensor.data_ptr(), _version(tensor)) for tensor in tensors]
-
-
-def _version(tensor: torch.Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version
+def _states(tensors: Tensors) -> list[tuple[int, int]] | None:
+    """Return where the tensors are and how often they have changed, or None if nobody counts."""
+    if any(tensor.is_inference() for tensor in tensors):
+        return None
+    return [(tensor.data_ptr(), tensor._version) for tensor in tensors]
