@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from types import CodeType
 from typing import Any, NamedTuple
 
 import torch
@@ -88,6 +89,7 @@ def accelerate(module: torch.nn.Module, *, frozen: bool = False) -> Report:
         them packed between calls without gradients, which pays where a call has few steps. Those
         that are not counted are fused optimizers, what is written to ``parameter.data`` or to
         an array that shares its memory, and other processes: such changes would not be seen.
+        Weights made in `torch.inference_mode`, which counts nothing, are packed in each call.
 
     Returns
     -------
@@ -109,10 +111,15 @@ def accelerate(module: torch.nn.Module, *, frozen: bool = False) -> Report:
 
     Under `torch.compile` and `torch.export` the operators of `embedrnn.adapters.torch.ops` run.
     Dynamo looks into no `torch.nn.LSTM` by itself: it runs between two graphs, unless
-    ``torch._dynamo.config.allow_rnn`` is True. `torch.jit.script` wants a module restored.
+    ``torch._dynamo.config.allow_rnn`` is True. `torch.jit.script` wants a module restored. What is
+    compiled goes by shapes and dtypes, and raises an error of ours for numbers that PyTorch alone
+    has a meaning for: packed data with more rows than batch_sizes say, and bags whose last offset
+    leaves indices out. It sees `torch.func` in PyTorch 2.5 or later; in 2.4 that is an error.
 
     Gradients are those of embedrnn; to differentiate them in turn, PyTorch runs the call again.
     Calls that wait for their gradients, as the steps of a decoder do, share the packed weights.
+    Those of the operators have no derivatives, and a RuntimeError says so: where a call was
+    compiled, exported, or made under a `TorchDispatchMode`.
     Results may differ from PyTorch's in the last bits, and a NaN is the maximum of its bag wherever
     it stands. Threads are those of embedrnn: see `embedrnn.set_num_threads`. A shallow copy of a
     module runs with the weights of the original, until it is accelerated itself.
@@ -236,13 +243,12 @@ class Forward:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run a call, here if that can be done."""
-        if torch.compiler.is_compiling():
-            return self._compiled(*args, **kwargs)
         if not is_transformed():
-            if is_observed():
+            if torch.compiler.is_compiling():
                 return self._compiled(*args, **kwargs)
+            here = self._compiled if is_observed() else self._run
             try:
-                return self._run(*args, **kwargs)
+                return here(*args, **kwargs)
             except _REFUSED:
                 pass
         return self._in_torch(*args, **kwargs)
@@ -263,6 +269,12 @@ class Forward:
         whole = inspect.signature(type(self.module).forward)
         return whole.replace(parameters=list(whole.parameters.values())[1:])
 
+    @property
+    def __code__(self) -> CodeType:
+        """Return where PyTorch's ``forward`` is from, which `torch.export` asks of a root."""
+        code: CodeType = type(self.module).forward.__code__
+        return code
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.module, self.frozen)
 
@@ -275,6 +287,8 @@ class RecurrentForward(Forward):
         if _drops(module):
             raise Declined("dropout between layers is PyTorch's")
         sequences = isinstance(input, PackedSequence)
+        if sequences and input.batch_sizes.dtype != torch.int64:
+            raise Declined("batch_sizes must be int64")
         data = input.data if sequences else input
         options = self._options_for(data.dtype)
         states, weights = _states(options.kind, hx), weights_of(module, options)
@@ -293,15 +307,16 @@ class RecurrentForward(Forward):
 
     def _compiled(self, input: Any, hx: Any = None) -> Any:
         module, kind = self.module, _kind(self.module)
-        states = () if hx is None else hx if isinstance(hx, tuple) else (hx,)
         sequences = isinstance(input, PackedSequence)
-        data = input.data if sequences else input
-        fits = hx is None or isinstance(hx, tuple) == (kind.states > 1)
-        if _drops(module) or not fits or not ops.can_run(kind, data, states, sequences):
-            return self._in_torch(input, hx)
+        data, fields = (input.data, tuple(input[1:])) if sequences else (input, None)
+        states = () if hx is None else hx if isinstance(hx, tuple) else (hx,)
+        given = hx is None or (isinstance(hx, tuple) == (kind.states > 1) and len(states) > 0)
         weights = [getattr(module, name) for name in module._flat_weights_names]
+        operands = (data, states, weights, module.batch_first, fields)
+        if _drops(module) or not given or not ops.can_run(kind, *operands):
+            return self._in_torch(input, hx)
         if sequences:
-            output, *last = ops.packed(kind, data, input[1:], states, weights)
+            output, *last = ops.packed(kind, data, fields, states, weights)
             output = PackedSequence(output, *input[1:])
         else:
             output, *last = ops.padded(kind, data, states, weights, module.batch_first)

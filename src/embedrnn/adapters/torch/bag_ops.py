@@ -5,11 +5,13 @@ from typing import Any
 import torch
 
 from embedrnn.adapters.torch.bags import BagCall, BagForm, Bags, bag_tensors
+from embedrnn.adapters.torch.tensors import no_forward_derivatives
 
 _ARGUMENTS = (
     "Tensor weight, Tensor indices, Tensor? offsets, Tensor? per_sample_weights, str mode, "
     "int? padding_idx, bool include_last_offset"
 )
+_INTEGERS = {torch.int32, torch.int64}
 
 
 def _call(weight: torch.Tensor, *others: Any) -> BagCall:
@@ -20,6 +22,7 @@ def _call(weight: torch.Tensor, *others: Any) -> BagCall:
 
 
 def _forward(*arguments: Any) -> torch.Tensor:
+    no_forward_derivatives()
     return _call(*arguments).forward()[0]
 
 
@@ -30,6 +33,7 @@ def _backward(grad: torch.Tensor, *arguments: Any) -> list[torch.Tensor]:
 
 
 def _fake(weight: Any, indices: Any, offsets: Any, *options: Any) -> Any:
+    no_forward_derivatives()
     include_last_offset = options[3]
     n = indices.shape[0] if offsets is None else offsets.shape[0] - include_last_offset
     return weight.new_empty(n, weight.shape[1])
@@ -68,12 +72,26 @@ embedding_bag.register_autograd(_grads, setup_context=_setup)
 
 def can_run(module: Any, bags: Bags) -> bool:
     """Whether `embedding_bag` takes these, as far as one can say when compiling."""
-    table, weights = module.weight, bags.weights
+    table, (indices, offsets, weights) = module.weight, bags
     tensors = [part for part in (table, *bags) if part is not None]
     return (
-        bags.indices.dim() == (2 if bags.offsets is None else 1)
-        and all(part.device.type == "cpu" for part in tensors)
+        all(isinstance(part, torch.Tensor) and part.device.type == "cpu" for part in tensors)
+        and table.dim() == 2
         and table.dtype in {torch.float32, torch.float64}
-        and (weights is None or (module.mode == "sum" and weights.dtype == table.dtype))
-        and not torch.is_autocast_enabled("cpu")
+        and indices is not None
+        and indices.dim() == (2 if offsets is None else 1)
+        and indices.dtype in _INTEGERS
+        and all(n > 0 for n in (*table.shape, *indices.shape))
+        and (offsets is None or _are_offsets(module, offsets))
+        and (weights is None or _are_weights(module, indices, weights))
     )
+
+
+def _are_offsets(module: Any, offsets: torch.Tensor) -> bool:
+    has_bags: bool = offsets.dim() == 1 and offsets.shape[0] > module.include_last_offset
+    return has_bags and offsets.dtype in _INTEGERS
+
+
+def _are_weights(module: Any, indices: torch.Tensor, weights: torch.Tensor) -> bool:
+    fits: bool = weights.dtype == module.weight.dtype and weights.shape == indices.shape
+    return fits and module.mode == "sum"

@@ -67,6 +67,8 @@ class _Recurrent(torch.nn.Module):
         ------
         TypeError, ValueError
             As a call of the layer of `embedrnn` of the same name, or if a tensor is not on a CPU.
+        NotImplementedError
+            Where PyTorch differentiates forward, as in `torch.func.jvp`.
         """
         _rules.three_axes("x", x, torch.Tensor)
         states = _rules.parts_of("state", state, self._kind.states, torch.Tensor)

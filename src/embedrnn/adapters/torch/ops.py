@@ -2,7 +2,7 @@
 
 ``torch.ops.embedrnn.rnn``, ``gru``, ``lstm`` and ``embedding_bag`` take tensors and give tensors.
 Backward runs the call again to have its tape, which is no tensor: in eager mode the modules do
-without these operators, and keep it.
+without these operators, and keep it. They have no second derivatives, and none forward.
 
 An operator of a recurrent layer takes ``x``, (B, T, I), or (N, I) where there are ``batch_sizes``,
 those of a `PackedSequence`; ``states``, one (layers * directions, B, H) for each that the cell has,
@@ -23,6 +23,7 @@ from embedrnn.adapters.torch.recurrent import (
     RecurrentForm,
     options_of,
 )
+from embedrnn.adapters.torch.tensors import no_forward_derivatives
 
 _ARGUMENTS = (
     "Tensor x, Tensor[] states, Tensor[] weights, Tensor? lengths, Tensor? batch_sizes, "
@@ -50,20 +51,54 @@ def recurrence(
 
 
 def can_run(
-    kind: Kind, data: torch.Tensor, states: Sequence[torch.Tensor], is_packed: bool
+    kind: Kind,
+    data: torch.Tensor,
+    states: Sequence[torch.Tensor],
+    weights: Sequence[torch.Tensor],
+    batch_first: bool,
+    fields: Any = None,
 ) -> bool:
-    """Whether an operator takes these, as far as one can say when compiling."""
-    axes = 3 if is_packed else data.dim()
-    tensors = (data, *states)
+    """Whether an operator takes these, as far as one can say when compiling.
+
+    `fields` are those of packed sequences behind the data.
+    """
+    tensors = (data, *states, *weights)
+    if not all(isinstance(part, torch.Tensor) for part in tensors):
+        return False
     return (
-        axes in {2, 3}
-        and data.shape[-1] == kind.input_size
-        and len(states) in {0, kind.states}
-        and all(part.dim() == axes for part in states)
+        data.dtype in {torch.float32, torch.float64}
+        and all(part.dtype == data.dtype for part in tensors)
         and all(part.device.type == "cpu" for part in tensors)
-        and all(part.dtype == data.dtype for part in states)
-        and data.dtype in {torch.float32, torch.float64}
-        and not torch.is_autocast_enabled("cpu")
+        and data.dim() in ({2, 3} if fields is None else {2})
+        and data.shape[-1] == kind.input_size > 0
+        and _steps(data, batch_first) > 0
+        and (fields is None or _are_sizes(fields[0]))
+        and len(states) in {0, kind.states}
+        and all(_fits(kind, part, _batch_axes(data, batch_first, fields)) for part in states)
+    )
+
+
+def _are_sizes(sizes: torch.Tensor) -> bool:
+    is_cpu: bool = sizes.device.type == "cpu"
+    return is_cpu and sizes.dim() == 1 and sizes.dtype == torch.int64
+
+
+def _steps(x: torch.Tensor, batch_first: bool) -> int:
+    steps: int = x.shape[1 if batch_first and x.dim() == 3 else 0]
+    return steps
+
+
+def _batch_axes(data: torch.Tensor, batch_first: bool, fields: Any) -> list[int | None]:
+    """Return the axes between the first and the last of a state; None if the data have to say."""
+    if fields is not None:
+        return [None if fields[1] is None else fields[1].shape[0]]
+    return [data.shape[0 if batch_first else 1]] if data.dim() == 3 else []
+
+
+def _fits(kind: Kind, state: torch.Tensor, axes: list[int | None]) -> bool:
+    wanted = [kind.num_layers * kind.directions, *axes, kind.hidden_size]
+    return state.dim() == len(wanted) and all(
+        want is None or have == want for have, want in zip(state.shape, wanted, strict=True)
     )
 
 
@@ -117,6 +152,7 @@ class _Operator:
         self.run.register_autograd(self._grads, setup_context=_keep)
 
     def _forward(self, *arguments: Any) -> Tensors:
+        no_forward_derivatives()
         return _call(self.name, *arguments).forward()
 
     def _backward(self, *grads_and_arguments: Any) -> list[torch.Tensor]:
@@ -127,6 +163,7 @@ class _Operator:
         return found
 
     def _fake(self, x: Any, states: Any, weights: Any, *others: Any) -> tuple[Any, ...]:
+        no_forward_derivatives()
         _, batch_sizes, order, *options = others
         kind = _kind(self.name, x, weights, *options)
         batch = x.shape[0] if batch_sizes is None else _batch(states, order)

@@ -14,6 +14,7 @@ class Declined(TypeError):
     """A call that cannot run here; an accelerated module leaves it to PyTorch."""
 
 
+_IS_HIDDEN = torch.__version__ < (2, 5)  # whether Dynamo cannot tell that torch.func transforms
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
@@ -47,13 +48,31 @@ def grad_is_wanted(tensors: Any) -> bool:
 
 
 def is_transformed() -> bool:
-    """Whether PyTorch casts the operations of this call, differentiates forward, or traces."""
+    """Whether PyTorch casts the operations of this call, differentiates forward, or traces.
+
+    Dynamo reads all of it as it is where the call stands in what it compiles.
+    """
     return bool(
         torch.jit.is_tracing()
         or torch.is_autocast_enabled("cpu")
-        or torch._C._are_functorch_transforms_active()
+        or _is_in_function_transform()
         or forward_ad._current_level >= 0
     )
+
+
+def _is_in_function_transform() -> bool:
+    if _IS_HIDDEN and torch.compiler.is_compiling():
+        return False
+    return bool(torch._C._are_functorch_transforms_active())
+
+
+def no_forward_derivatives() -> None:
+    """Refuse to run where they are wanted, which an operator would leave out without a word."""
+    if forward_ad._current_level >= 0:
+        raise NotImplementedError(
+            "there are no forward derivatives: call no operator of embedrnn in torch.func.jvp, "
+            "jacfwd or torch.autograd.forward_ad.dual_level"
+        )
 
 
 def is_observed() -> bool:
