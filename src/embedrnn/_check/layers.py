@@ -1,6 +1,7 @@
 """Rules of the layers: their sizes, their parameters, and what they are called with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,12 @@ def require_stream(bidirectional: bool, reverse: bool) -> None:
         raise ValueError("step needs a layer that is not reverse: that one starts at the end")
 
 
-def parameter_names(layer: int, suffix: str, parameters: Sequence[str] = WEIGHTS) -> list[str]:
+@lru_cache(maxsize=256)  # which takes less time than to write five names
+def parameter_names(
+    layer: int, suffix: str, parameters: tuple[str, ...] = WEIGHTS
+) -> tuple[str, ...]:
     """Return the names of a cell's parameters in one layer and direction of a stack."""
-    return [f"{name}_l{layer}{suffix}" for name in parameters]
+    return tuple(f"{name}_l{layer}{suffix}" for name in parameters)
 
 
 def require_mapping(name: str, given: Any) -> None:

@@ -51,7 +51,7 @@ class Stack(NamedTuple):
         """Return the width of an output."""
         return self.hidden if self.merge is not None else len(self.reversed) * self.hidden
 
-    def names(self, layer: int) -> Iterator[list[str]]:
+    def names(self, layer: int) -> Iterator[tuple[str, ...]]:
         """Yield the names of each direction's parameters."""
         for suffix in ("", "_reverse")[: self.directions]:
             yield _check.parameter_names(layer, suffix, self.cell.parameters)

@@ -189,9 +189,9 @@ class RecurrentForm(NamedTuple):
         last = first + len(self.options.shapes)
         if layer is None:
             layer = self.options.over([array_of(tensor) for tensor in tensors[first:last]])
-        data, *where = [array_of(tensor) for tensor in (tensors[0], *tensors[last:])]
-        below, layout = _READERS[self.sequences](layer, data, *where)
-        states = tuple([array_of(tensor) for tensor in tensors[1:first]])
+        data = array_of(tensors[0])
+        below, layout = _READERS[self.sequences](layer, data, *map(array_of, tensors[last:]))
+        states = tuple(map(array_of, tensors[1:first]))
         return RecurrentCall(self, layer, below, layout, data.shape, states)
 
     def in_torch(self, tensors: Sequence[torch.Tensor]) -> Tensors:
