@@ -2,6 +2,7 @@
 
     pip install --no-deps silero-vad
     python examples/vad.py recording.wav
+    pip install onnxruntime torch==2.13.0 && python examples/vad.py --compare recording.wav
 
 The package silero-vad (Silero Team, 2021) brings a model as an ONNX file, which is read here with
 NumPy alone: a short-time Fourier transform, four convolutions, an LSTM over all windows of the
@@ -10,9 +11,9 @@ ONNX Runtime. It knows sound of 16 kHz.
 """
 
 import argparse
+import warnings
 import wave
-from collections.abc import Iterator, Sequence
-from importlib import metadata
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 import embedrnn as er
 from embedrnn import convert
+from packages import Pair, file_of, side_by_side
 
 Array = npt.NDArray[np.float32]
 
@@ -28,7 +30,7 @@ RATE = 16_000  # samples in a second
 STEP, BEFORE, BEHIND = 512, 64, 64  # samples: a window, what it sees before it, and mirrored behind
 HOP, BINS = 128, 129  # of the Fourier transform
 STRIDES = (1, 2, 2, 1)
-BLOCK = 1024  # windows at once, half a minute
+BLOCK = 64  # windows at once, two seconds: what is made of them stays in a near cache
 
 SPEECH, SILENCE = 0.5, 0.35  # probabilities at which it begins, and below which it ends
 PAUSE = 4  # windows of silence that end it
@@ -95,32 +97,50 @@ def spoken(probabilities: Sequence[float] | Array) -> list[tuple[int, int]]:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write when speech begins and ends in each recording, in seconds."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("recordings", nargs="+", type=Path, metavar="FILE.wav")
-    parser.add_argument("--model", type=Path, metavar="FILE",
-        help="a silero_vad_16k_sequence.onnx (default: that of the installed silero-vad)",
-    )  # fmt: skip
-    options = parser.parse_args(arguments)
-    detect = detector(options.model)
-    for path in options.recordings:
-        for begin, end in spoken(detect(read(path))):
-            print(f"{path}\t{begin * STEP / RATE:.2f}\t{end * STEP / RATE:.2f}")
-
-
 def detector(path: Path | None = None) -> Detector:
     """Return one with the weights of a file, or of the installed silero-vad: it is not imported."""
     file = "silero_vad/data/silero_vad_16k_sequence.onnx"
     try:
-        return Detector(path or Path(str(metadata.distribution("silero-vad").locate_file(file))))
-    except metadata.PackageNotFoundError:
-        raise SystemExit(
-            "the weights are those of silero-vad: pip install --no-deps silero-vad\n"
-            "(what it depends on is for its own code, which does not run here)"
-        ) from None
+        return Detector(path or file_of("silero-vad", file))
     except OSError as error:
         raise SystemExit(f"{error.filename}: {error.strerror or error}") from error
+
+
+def package_code() -> Callable[[Array], Array]:
+    """Return the package's own code for whole recordings, which ONNX Runtime runs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of how it finds its files
+        from silero_vad import load_silero_vad
+
+        run: Callable[[Array], Array] = load_silero_vad(sequence=True).audio_forward
+    return run
+
+
+def pair(sound: Array, theirs: Callable[[Array], Array], ours: Callable[[Array], Array]) -> Pair:
+    """Return the probabilities in a recording by both."""
+    what = f"{len(sound) / RATE:.1f} s of sound"
+    return Pair(what, lambda: theirs(sound), lambda: ours(sound), tolerance=1e-5)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write when speech begins and ends in each recording, in seconds."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    add("recordings", nargs="+", type=Path, metavar="FILE.wav")
+    add("--model", type=Path, metavar="FILE",
+        help="a silero_vad_16k_sequence.onnx (default: that of the installed silero-vad)",
+    )  # fmt: skip
+    add("--compare", action="store_true", help="time the package's own code beside")
+    options = parser.parse_args(arguments)
+    detect = detector(options.model)
+    if options.compare:
+        theirs = package_code()
+        some = map(read, options.recordings)
+        side_by_side("silero-vad", (pair(sound, theirs, detect) for sound in some))
+        return
+    for path in options.recordings:
+        for begin, end in spoken(detect(read(path))):
+            print(f"{path}\t{begin * STEP / RATE:.2f}\t{end * STEP / RATE:.2f}")
 
 
 def read(path: Path) -> Array:
