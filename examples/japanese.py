@@ -6,15 +6,14 @@
 
 The package nagisa (Ikeda, 2018) divides a sentence by an LSTM in both directions over its
 characters, and names the parts of speech by another over its words, whose own characters a third
-has read. They run in C of its own, which took the place of DyNet. Here its tagger keeps what it
-does with text, tables and scores, and is given other LSTMs, with the same weights: the same words
-and tags.
+has read. They run in C of its own, which took the place of DyNet, one sentence at a time. Here the
+package still takes text apart and looks rows up, and its weights run in other LSTMs, all sentences
+at once: the same words and tags.
 """
 
 import argparse
-import copy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -28,17 +27,57 @@ Array = npt.NDArray[np.float32]
 Tagged = list[tuple[str, str]]
 
 
-class BothWays:
-    """An LSTM in both directions, of rows of one sentence."""
+class Tagger:
+    """Divides sentences into words and names their parts of speech, with what a tagger has read."""
 
     def __init__(self, theirs: Any) -> None:
-        ((forward, back),) = theirs.layers
-        self.lstm = er.LSTM.from_state_dict(weights(forward, "_l0") | weights(back, "_l0_reverse"))
+        self.theirs, self.model = theirs, theirs._model
+        self.over_characters, self.over_words = map(
+            both_ways, (self.model.ws_model, self.model.pos_model)
+        )
+        self.speller = Speller(self.model.UNI, self.model.char_seq_model)
 
-    def transduce(self, rows: Array) -> Array:
-        """Return the states of both directions at each row."""
-        output: Array = self.lstm(rows)[0]
-        return output
+    def __call__(self, sentences: Sequence[str]) -> list[Tagged]:
+        """Return the words of each sentence with their parts of speech."""
+        words = self.divided([utils().preprocess(sentence) for sentence in sentences])
+        tags = iter(self.named(words) if any(words) else ())
+        return [[(word, next(tags)) for word in one] for one in words]
+
+    def divided(self, texts: Sequence[str]) -> list[list[str]]:
+        """Return the words of each text, the likeliest way to divide it."""
+        m, read = self.model, [self.rows(text.lower()) for text in texts]
+        offsets = np.cumsum([0, *map(len, read)])
+        output, _ = self.over_characters(np.concatenate(read), offsets=offsets)
+        scores = np.split(output @ m.w_wsT + m.b_ws, offsets[1:-1])
+        tags = [utils().np_viterbi(m.trans_array, of_text) for of_text in scores]
+        return [*map(utils().segmenter_for_bmes, texts, tags)]
+
+    def rows(self, text: str) -> Array:
+        """Return what is known of each character: itself, those beside it, and words there."""
+        m, t = self.model, self.theirs
+        if not text:
+            return np.empty((0, self.over_characters.input_size), np.float32)
+        found = utils().feature_extraction(
+            text, t._uni2id, t._bi2id, t._word2id, t._hp["WINDOW_SIZE"]
+        )
+        rows: Array = utils().build_ws_input(*found, m.UNI, m.BI, m.CTYPE, m.WORD)
+        return rows
+
+    def named(self, words: Sequence[Sequence[str]]) -> list[str]:
+        """Return the part of speech of each word, one sentence behind the other."""
+        m, t = self.model, self.theirs
+        every = [*chain.from_iterable(words)]
+        ids = utils().conv_tokens_to_ids(every, t._word2id)
+        rows = utils().build_pos_input(ids, [*map(self.classes, every)], m.WORD, m.POS, m.dim_uni)
+        spelled = [utils().conv_tokens_to_ids([*word], t._uni2id) for word in every]
+        rows[:, m.dim_word : m.dim_word + m.dim_uni] = self.speller(spelled)
+        output, _ = self.over_words(rows, offsets=np.cumsum([0, *map(len, words)]))
+        return [t.id2pos[n] for n in (output @ m.w_posT + m.b_pos).argmax(axis=1).tolist()]
+
+    def classes(self, word: str) -> list[int]:
+        """Return the parts of speech that a word may have: a noun may be any."""
+        found = {*self.theirs._word2postags.get(word, [0])}
+        return [*(found - {0} | {self.theirs._pos2id["名詞"]} if word.isalnum() else found)]
 
 
 class Speller:
@@ -71,13 +110,10 @@ def weights(theirs: Any, end: str) -> dict[str, Array]:
     return {name + end: in_order(array) for name, array in named.items()}
 
 
-def with_our_lstms(tagger: Any) -> Any:
-    """Return a tagger with the same weights, in LSTMs of this package."""
-    ours, model = copy.copy(tagger), copy.copy(tagger._model)
-    model.ws_model, model.pos_model = BothWays(model.ws_model), BothWays(model.pos_model)
-    model._char_vecs = Speller(model.UNI, model.char_seq_model)
-    ours._model = model
-    return ours
+def both_ways(theirs: Any) -> er.LSTM:
+    """Return a layer in both directions with these weights."""
+    ((forward, back),) = theirs.layers
+    return er.LSTM.from_state_dict(weights(forward, "_l0") | weights(back, "_l0_reverse"))
 
 
 def package_code() -> Any:
@@ -88,20 +124,20 @@ def package_code() -> Any:
     return tagger
 
 
-def tagged(tagger: Any, sentence: str) -> Tagged:
-    """Return words with their parts of speech."""
-    found = tagger.tagging(sentence)
-    return list(zip(found.words, found.postags, strict=True))
+def utils() -> Any:
+    """Return what the package has in C for text, tables and scores."""
+    return sys.modules["nagisa_utils"]
 
 
-def pair(sentences: Sequence[str], theirs: Any, ours: Any) -> Pair:
+def pair(sentences: Sequence[str], theirs: Any, ours: Tagger) -> Pair:
     """Return the sentences as both tag them."""
 
-    def run(tagger: Any) -> Callable[[], list[Tagged]]:
-        return lambda: [tagged(tagger, sentence) for sentence in sentences]
+    def package() -> list[Tagged]:
+        found = [theirs.tagging(sentence) for sentence in sentences]
+        return [list(zip(one.words, one.postags, strict=True)) for one in found]
 
     what = f"{len(sentences)} of {sum(map(len, sentences))} characters"
-    return Pair(what, run(theirs), run(ours))
+    return Pair(what, package, lambda: ours(sentences))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -112,13 +148,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--compare", action="store_true", help="time the package's own LSTMs beside")
     options = parser.parse_args(arguments)
     theirs = package_code()
-    ours = with_our_lstms(theirs)
+    ours = Tagger(theirs)
     sentences = options.sentences or [line.strip() for line in sys.stdin]
     if options.compare:
         side_by_side("nagisa", (pair(s, theirs, ours) for s in (sentences, sentences[:1])))
         return
-    for sentence in sentences:
-        print(" ".join(f"{word}/{tag}" for word, tag in tagged(ours, sentence)))
+    for tagged in ours(sentences):
+        print(" ".join(f"{word}/{tag}" for word, tag in tagged))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def without(*modules: str) -> Iterator[None]:
 
 
 def side_by_side(package: str, pairs: Iterable[Pair]) -> None:
-    """Write how long both take, once their answers agree; they take turns, on one thread."""
+    """Write how long both take, once their answers agree; they take turns, ours on one thread."""
     threads = er.get_num_threads()
     er.set_num_threads(1)
     try:

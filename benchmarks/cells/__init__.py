@@ -3,6 +3,7 @@
 from cells.accelerated import ACCELERATED_CELLS
 from cells.cell import Cell, Goal, Operation
 from cells.encoder import ENCODER_CELLS
+from cells.gallery import GALLERY_CELLS
 from cells.keras_models import KERAS_CELLS
 from cells.onnx import ONNX_CELLS
 from cells.recurrent import RECURRENT_CELLS
@@ -19,4 +20,5 @@ CELLS = [
     *KERAS_CELLS,
     *ONNX_CELLS,
     *ACCELERATED_CELLS,
+    *GALLERY_CELLS,
 ]

@@ -22,6 +22,7 @@ OURS = "embedrnn"
 # Module: the library without which it is left out.
 _MODULES = {
     "ours": "embedrnn",
+    "shipped_code": "embedrnn",
     "numpy_code": "numpy",
     "scipy_code": "scipy",
     "numba_code": "numba",
