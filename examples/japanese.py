@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 import embedrnn as er
-from packages import Pair, file_of, side_by_side, without
+from packages import Pair, side_by_side, without
 
 Array = npt.NDArray[np.float32]
 Tagged = list[tuple[str, str]]
@@ -118,9 +118,13 @@ def both_ways(theirs: Any) -> er.LSTM:
 
 def package_code() -> Any:
     """Return the package's own tagger."""
-    file_of("nagisa", "")
-    with without("nagisa.train"):  # which imports modules of common names
-        from nagisa import tagger
+    try:
+        with without("nagisa.train"):  # which imports modules of common names
+            from nagisa import tagger
+    except ModuleNotFoundError:
+        raise SystemExit(
+            "text and weights are nagisa's: pip install --no-deps nagisa six"
+        ) from None
     return tagger
 
 

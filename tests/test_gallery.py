@@ -86,7 +86,9 @@ def test_what_stands_in_for_modules_is_gone_afterwards() -> None:
 
 
 @pytest.mark.parametrize(
-    ("example", "package"), [(polyphones, "g2pM"), (japanese, "nagisa"), (consensus, "medaka")]
+    ("example", "package"),
+    [(polyphones, "g2pM"), (japanese, "nagisa"), (consensus, "medaka")],
+    ids=["g2pM", "nagisa", "medaka"],
 )
 def test_it_is_said_what_to_install(
     example: Any, package: str, monkeypatch: pytest.MonkeyPatch
@@ -95,6 +97,7 @@ def test_it_is_said_what_to_install(
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "distribution", absent)
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SystemExit, match=f"pip install --no-deps {package}"):
         example.main([] if example is consensus else ["x"])
 
