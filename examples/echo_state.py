@@ -7,8 +7,8 @@
 The package reservoirpy (Trouvain, Pedrelli, Dinh and Hinaut, 2020) takes a step of NumPy at a time.
 Here such weights go through one call of `rnn_forward` with a leak: the same states, to the rounding
 of float64. Most of the weights are zeros, which the package leaves out and we do not: with more
-than some 500 units it is the faster of the two. What is learnt is the Mackey-Glass series, one step ahead,
-by ridge regression.
+than some 500 units it is the faster of the two. What is learnt is the Mackey-Glass series, one step
+ahead, by ridge regression.
 """
 
 import argparse
