@@ -69,7 +69,7 @@ XDIST = "pytest-xdist>=3.6"
 # For these test files one NumPy is as good as another: they ask about the kernels, the threads, the
 # sources and the command line.
 ASK_NUMPY_LITTLE = [
-    "bits", "exit", "layering", "main", "math", "portable", "readme", "runtime", "stream",
+    "bench", "bits", "exit", "layering", "main", "math", "portable", "readme", "runtime", "stream",
 ]  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def compare(session: nox.Session) -> None:
     """Measure in pairs against every peer; arguments go to benchmarks/compare.py."""
-    session.install(".[peers,plot]")
+    session.install(".[peers,bench]")
     session.run("python", "benchmarks/compare.py", *session.posargs)
 
 

@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from cells import Cell, Goal
-from paired import Ratio, paired_ratio
-from workloads import Array
+from embedrnn import bench
+from embedrnn.bench.cells.cell import Cell, Goal
+from embedrnn.bench.paired import Ratio, paired_ratio
+from embedrnn.bench.workloads import Array
 
 NO_SLOWER = Goal(mean=0.99, worst=0.95)
 _WORKER = Path(__file__).with_name("worker.py")
+_BENCH = Path(bench.__file__).parent  # which measures both builds
 
 
 class CannotRunError(Exception):
@@ -34,7 +36,7 @@ class Build:
 
     def __init__(self, site: Path | None = None) -> None:
         self._connection, far_end = Pipe()
-        command = [sys.executable, str(_WORKER), str(far_end.fileno())]
+        command = [sys.executable, str(_WORKER), str(far_end.fileno()), str(_BENCH)]
         command += [str(site)] if site else []
         self._process = subprocess.Popen(command, pass_fds=[far_end.fileno()])
         far_end.close()

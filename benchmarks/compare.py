@@ -3,10 +3,11 @@
     python benchmarks/compare.py --threads 1 2 --json --plot
     python benchmarks/compare.py --against FOLDER
 
-Each cell of cells/ is one operation on one workload. All contestants get the same inputs, their
-answers are compared first, and then they take turns (see paired.py). Beside our time stands the
-valid work a second and its share of what the machine reached in this run: a large copy for bytes,
-a loop of FMAs for arithmetic, reads from a cache for the weights that a step has to wait for.
+Each cell is one operation on one workload. All contestants get the same inputs, their answers are
+compared first, and then they take turns (see paired.py in embedrnn.bench, which has the engine).
+Beside our time stands the valid work a second and its share of what the machine reached in this
+run: a large copy for bytes, a loop of FMAs for arithmetic, reads from a cache for the weights that
+a step has to wait for.
 
 With --against, the one peer is the embedrnn that `pip install --target=FOLDER` put there, in a
 process of its own (see builds.py); there are no limits and no files.
@@ -17,16 +18,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import report
 from builds import compare_builds
-from cells import CELLS, Cell
-from environment import describe
-from limits import Limits, measure_limits
-from paired import measure, paired_ratio
-from peers import OURS
-from threads import pinned
+from cells import CELLS
+from clone import describe
+from embedrnn.bench.arguments import positive
+from embedrnn.bench.cells.cell import Cell
+from embedrnn.bench.limits import Limits, measure_limits
+from embedrnn.bench.plot import write_plot
+from embedrnn.bench.results import CellResult, write_json
+from embedrnn.bench.run import Settings, run_cell
+from embedrnn.bench.threads import pinned
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -43,14 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     environment = describe()
     print(report.header(environment))
     limits: dict[int, Limits] = {}
-    results: list[report.CellResult] = []
+    results: list[CellResult] = []
+    settings = Settings(options.samples, options.min_time)
     for threads in options.threads:
         with pinned(threads):
             limits[threads] = measure_limits(threads)
-            print(report.limits_line(threads, limits[threads]), flush=True)
+            print(f"\n{limits[threads].line(threads)}", flush=True)
             for cell in cells:
-                results.append(run_cell(cell, threads, limits[threads], options))
-                print(report.cell_lines(results[-1]), flush=True)
+                result = run_cell(cell, threads, limits[threads], settings, options.peers)
+                print(report.cell_lines(result, limits[threads]), flush=True)
+                results.append(result)
     goals = {cell.operation.name: cell.operation.goals for cell in cells}
     summaries = report.summarise(results, goals)
     print(report.summary_lines(summaries))
@@ -65,10 +69,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     groups = sorted({cell.group for cell in CELLS})
     add("--groups", nargs="+", choices=groups, default=groups, help="only these groups of cells")
     add("-k", "--cell", default="", metavar="TEXT", help="only cells whose name contains TEXT")
-    add("--peers", nargs="+", metavar="NAME", help="only these peers")
-    add("--threads", nargs="+", type=_positive(int), default=[1], metavar="N")
-    add("--samples", type=_positive(int), default=25, help="pairs a cell (default 25)")
-    add("--min-time", type=_positive(float), default=0.02, metavar="SECONDS", help="of one sample")
+    add("--peers", nargs="+", metavar="NAME", help="only these peers, or all of these libraries")
+    add("--threads", nargs="+", type=positive(int), default=[1], metavar="N")
+    add("--samples", type=positive(int), default=25, help="pairs a cell (default 25)")
+    add("--min-time", type=positive(float), default=0.02, metavar="SECONDS", help="of one sample")
     add("--json", nargs="?", type=Path, const=RESULTS, metavar="FOLDER")
     add("--plot", nargs="?", type=Path, const=RESULTS, metavar="FOLDER")
     add("--against", type=Path, metavar="FOLDER", help="measure another build instead of peers")
@@ -80,60 +84,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _positive(kind: type[int] | type[float]) -> Any:
-    def convert(text: str) -> float:
-        value = kind(text)
-        if value <= 0:
-            raise ValueError
-        return value
-
-    convert.__name__ = f"positive {kind.__name__}"  # argparse puts it into its message
-    return convert
-
-
 def chosen(options: argparse.Namespace) -> list[Cell]:
     """Return the cells that the command line asks for, in the table's order."""
     in_groups = [cell for cell in CELLS if cell.group in options.groups]
     return [cell for cell in in_groups if options.cell in str(cell)]
 
 
-def run_cell(
-    cell: Cell, threads: int, limits: Limits, options: argparse.Namespace
-) -> report.CellResult:
-    """Set up, check, measure and sum up one cell."""
-    work = cell.make()
-    entrants = cell.enter(work, threads)
-    if options.peers:
-        entrants = {k: v for k, v in entrants.items() if k in {OURS, *options.peers}}
-    cell.check(entrants)
-    runs = {name: entrant.run for name, entrant in entrants.items()}
-    samples = cell.samples(options.samples)
-    seconds = measure(runs, samples, options.min_time, warm_up=not cell.long)
-    ours = seconds.pop(OURS)
-    operation = cell.operation
-    rate = operation.work(work) / float(np.median(ours))
-    limit = operation.limit if isinstance(operation.limit, str) else operation.limit(work)
-    return report.CellResult(
-        group=cell.group,
-        operation=operation.name,
-        shape=cell.shape,
-        threads=threads,
-        seconds=float(np.median(ours)),
-        rate=rate,
-        limit=limit,
-        share_of_limit=rate / getattr(limits, limit),
-        peers={
-            name: report.PeerResult(float(np.median(peer)), paired_ratio(peer, ours))
-            for name, peer in seconds.items()
-        },
-    )
-
-
 def save(
     options: argparse.Namespace,
     environment: dict[str, Any],
     limits: dict[int, Limits],
-    results: list[report.CellResult],
+    results: list[CellResult],
 ) -> None:
     """Write the files that were asked for, one for each group of cells."""
     settings = {"samples": options.samples, "min_time": options.min_time}
@@ -141,9 +102,9 @@ def save(
         members = [result for result in results if result.group == group]
         if options.json:
             path = options.json / f"{group}.json"
-            report.write_json(path, environment, settings, limits, members)
+            write_json(path, environment, settings, limits, members)
         if options.plot:
-            report.write_plot(options.plot / f"{group}.png", environment, members)
+            write_plot(options.plot / f"{group}.png", environment, members)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
-"""Results: as lines while they come, as JSON, as a plot."""
+"""Results as lines while they come, and held against what is aimed at."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import Any
 
-from cells import Goal
-from environment import blas_kernel
-from limits import Limits
-from paired import Ratio
+from embedrnn.bench.cells.cell import Goal
+from embedrnn.bench.environment import summary
+from embedrnn.bench.limits import Limits
+from embedrnn.bench.results import CellResult, PeerResult
 
 _UNITS = {
     "copy_bytes": "GB/s",
@@ -19,41 +17,6 @@ _UNITS = {
     "l2_bytes": "GB/s of weights",
     "l3_bytes": "GB/s of weights",
 }
-_LIMITS = {
-    "copy_bytes": "copy",
-    "sgemm_flops": "sgemm",
-    "fma_flops": "FMA peak",
-    "l2_bytes": "L2 reads",
-    "l3_bytes": "L3 reads",
-}
-
-
-@dataclass(frozen=True)
-class PeerResult:
-    """One peer in one cell: its median time, and the paired ratio to ours."""
-
-    seconds: float
-    ratio: Ratio
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """One cell at one thread count. `rate` is valid work a second; `limit` names what bounds it."""
-
-    group: str
-    operation: str
-    shape: str
-    threads: int
-    seconds: float
-    rate: float
-    limit: str
-    share_of_limit: float
-    peers: dict[str, PeerResult]
-
-    @property
-    def against_best(self) -> float | None:
-        """The ratio to the peer that comes nearest to us, or None if nobody else can do it."""
-        return min((peer.ratio.median for peer in self.peers.values()), default=None)
 
 
 @dataclass(frozen=True)
@@ -117,35 +80,19 @@ def summary_lines(summaries: list[Summary]) -> str:
 
 def header(environment: dict[str, Any]) -> str:
     """Say what the figures depend on."""
-    config = environment["embedrnn"]
-    versions = ", ".join(f"{name} {v}" for name, v in environment["versions"].items())
     return (
-        f"{environment['cpu']}, {environment['cpus']} CPUs; Python {environment['python']}, "
-        f"{versions}\n"
-        f"embedrnn {config['version']}, {config['backend']} backend, ISA {config['isa']}; "
-        f"OpenBLAS kernel {blas_kernel(environment)}\n"
+        f"{summary(environment)}\n"
         "ratio: the peer's time over ours, median of pairs [95 % interval]\n"
         "share of copy: over 100 % means that rows stayed in a cache"
     )
 
 
-def limits_line(threads: int, limits: Limits) -> str:
-    """Say what the machine can do with so many threads."""
-    return (
-        f"\n{threads} thread{'s' * (threads > 1)}: copy {limits.copy_bytes / 1e9:.1f} GB/s, "
-        f"sgemm {limits.sgemm_flops / 1e9:.1f} GFLOP/s, "
-        f"FMA peak {limits.fma_flops / 1e9:.1f} GFLOP/s{' (sgemm)' * (not limits.fma_measured)}, "
-        f"reads {limits.l2_bytes / 1e9:.1f} GB/s from L2, {limits.l3_bytes / 1e9:.1f} from L3"
-    )
-
-
-def cell_lines(cell: CellResult) -> str:
+def cell_lines(cell: CellResult, limits: Limits) -> str:
     """Render our time and rate, then one line a peer."""
-    unit, limit = _UNITS[cell.limit], _LIMITS[cell.limit]
     lines = [
-        f"\n{cell.operation}, {cell.shape}",
-        f"  {'embedrnn':<16} {_time(cell.seconds)}   {cell.rate / 1e9:.1f} {unit}, "
-        f"{cell.share_of_limit:.0%} of {limit}",
+        f"\n{cell}",
+        f"  {'embedrnn':<16} {_time(cell.seconds)}   {cell.rate / 1e9:.1f} "
+        f"{_UNITS[cell.limit]}, {cell.share_of_limit:.0%} of {limits.name(cell.limit)}",
     ]
     lines += [_peer_line(name, peer) for name, peer in cell.peers.items()]
     return "\n".join(lines)
@@ -159,79 +106,3 @@ def _peer_line(name: str, peer: PeerResult) -> str:
 
 def _time(seconds: float) -> str:
     return f"{seconds * 1e6:10.1f} us"
-
-
-def write_json(
-    path: Path,
-    environment: dict[str, Any],
-    settings: dict[str, Any],
-    limits: dict[int, Limits],
-    cells: list[CellResult],
-) -> None:
-    """Store everything that was printed, and what it was measured with."""
-    document = {
-        "environment": environment,
-        "settings": settings,
-        "limits": {str(threads): asdict(limit) for threads, limit in limits.items()},
-        "cells": [asdict(cell) for cell in cells],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(in_lines(document))
-
-
-def in_lines(document: dict[str, Any]) -> str:
-    """Return JSON with a line for each member, and of a list for each element."""
-
-    def lines(value: Any) -> str:
-        if not isinstance(value, list):
-            return json.dumps(value)
-        return "[\n" + ",\n".join(map(json.dumps, value)) + "\n]"
-
-    members = (f"{json.dumps(name)}: {lines(value)}" for name, value in document.items())
-    return "{\n" + ",\n".join(members) + "\n}\n"
-
-
-def write_plot(path: Path, environment: dict[str, Any], cells: list[CellResult]) -> None:
-    """Draw each paired ratio with its interval on a log axis; right of 1 we are faster."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    columns = {n: [c for c in cells if c.threads == n] for n in sorted({c.threads for c in cells})}
-    size = (5 + 5.5 * len(columns), 1.2 + 0.3 * max(map(len, columns.values())))
-    fig, axes = plt.subplots(1, len(columns), figsize=size, squeeze=False, layout="constrained")
-    peers = list(dict.fromkeys(name for cell in cells for name in cell.peers))
-    for ax, (threads, column) in zip(axes[0], columns.items(), strict=True):
-        for number, name in enumerate(peers):
-            _draw_peer(ax, name, plt.get_cmap("tab20")(number % 20), column)
-        ax.axvline(1, color="0.3", linewidth=1)
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter("{x:g}")
-        labels = [f"{cell.operation}, {cell.shape}" for cell in column]
-        ax.set_yticks(range(len(column)), labels if ax is axes[0, 0] else [], fontsize=7)
-        ax.set_ylim(len(column) - 0.4, -0.6)
-        ax.grid(axis="x", which="both", alpha=0.25)
-        ax.set_title(f"{threads} thread{'s' * (threads > 1)}", fontsize=10)
-    fig.suptitle(f"{environment['cpu']}, ISA {environment['embedrnn']['isa']}", fontsize=10)
-    fig.supxlabel("time of the peer / time of embedrnn (median of pairs, 95 % interval)")
-    axes[0, -1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, dpi=110)
-    plt.close(fig)
-
-
-def _draw_peer(ax: Any, name: str, color: Any, cells: list[CellResult]) -> None:
-    drawn = [(y, cell) for y, cell in enumerate(cells) if name in cell.peers]
-    points = [(_height(y, name, cell), cell.peers[name]) for y, cell in drawn]
-    median = [peer.ratio.median for _, peer in points]
-    low = [peer.ratio.median - peer.ratio.low for _, peer in points]
-    high = [peer.ratio.high - peer.ratio.median for _, peer in points]
-    rows = [y for y, _ in points]
-    ax.errorbar(median, rows, xerr=[low, high], fmt="o", color=color, capsize=3, label=name)
-
-
-def _height(y: int, name: str, cell: CellResult) -> float:
-    """Spread the peers of a cell around its line, so that none hides another."""
-    place = list(cell.peers).index(name)
-    return y + 0.12 * (place - (len(cell.peers) - 1) / 2)

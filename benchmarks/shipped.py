@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from workloads import SEED, Array
+from embedrnn.bench.workloads import SEED, Array
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples"))
 

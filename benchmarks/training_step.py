@@ -31,10 +31,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import embedrnn as er
-from environment import describe
-from paired import measure, paired_ratio
-from threads import pinned
-from workloads import BATCHES, SEED, Array, lengths_of_sentences, zipf_ids
+from clone import describe
+from embedrnn.bench.paired import measure, paired_ratio
+from embedrnn.bench.threads import pinned
+from embedrnn.bench.workloads import BATCHES, SEED, Array, lengths_of_sentences, zipf_ids
 
 if TYPE_CHECKING:
     import torch  # nobody imports it in the process whose memory is ours

@@ -83,7 +83,7 @@ def test_each_isa_object_exports_its_registry_only(path: Path) -> None:
 LEVELS = {"_core": 0, "_cells": 0, "_docs": 0, "_modes": 0, "_quiet": 0, "_sequences": 0,
           "_storage": 0, "version": 0, "_numpy": 1, "_backend": 2, "_check": 3, "layers": 5,
           "convert": 6, "optim": 6, "embedrnn": 7, "_demo": 8, "__main__": 9,
-          "adapters": 10}  # fmt: skip
+          "adapters": 10, "bench": 11}  # fmt: skip
 PUBLIC_LEVEL = 4
 PY_FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -147,7 +147,12 @@ def other_libraries(file: Path) -> set[str]:
     return imported - sys.stdlib_module_names - {"embedrnn", "numpy"}
 
 
-@pytest.mark.parametrize("file", PY_FILES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+# The benchmark compares with other libraries.
+@pytest.mark.parametrize(
+    "file",
+    [file for file in PY_FILES if module_name(file) != "bench"],
+    ids=lambda p: p.relative_to(PACKAGE).as_posix(),
+)
 def test_an_adapter_alone_imports_another_library(file: Path) -> None:
     library = ADAPTERS.get(file)
     allowed = {library, *RUNS_ON.get(library, ())} if library else set()
@@ -245,7 +250,7 @@ PUBLIC = [
 MODULES = [
     module.name.removeprefix("embedrnn.")
     for module in pkgutil.walk_packages(er.__path__, "embedrnn.")
-    if "._" not in module.name
+    if "._" not in module.name and not module.name.startswith("embedrnn.bench")
 ]
 
 

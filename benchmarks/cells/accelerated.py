@@ -10,9 +10,10 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from cells.cell import Cell, Goal, Operation
-from cells.recurrent import full
-from workloads import Array, lengths_of_sentences, stack
+from embedrnn.bench.cells.cell import Cell, Goal, Operation
+from embedrnn.bench.cells.recurrent import full
+from embedrnn.bench.workloads import Array, lengths_of_sentences
+from stacks import stack
 
 
 class User(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 
-from cells.cell import Cell, Goal, Operation
+from embedrnn.bench.cells.cell import Cell, Goal, Operation
 from shipped import Shipped, chinese, echoes, english, japanese, readings, sound
 
 

@@ -5,10 +5,10 @@ Keras runs on one backend in a process, the one that KERAS_BACKEND names.
 
 from functools import partial
 
-from cells.cell import Cell, Goal, Operation
-from cells.recurrent import GATES
+from embedrnn.bench.cells.cell import Cell, Goal, Operation
+from embedrnn.bench.cells.recurrent import GATES
 from peers import contestants
-from workloads import StackedModel, stacked_model
+from stacks import StackedModel, stacked_model
 
 # Rows, steps, layers, H: text that is classified, one sentence, longer rows of a wider layer.
 Shape = tuple[int, int, int, int]

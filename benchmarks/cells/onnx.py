@@ -4,9 +4,9 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 
-from cells.cell import Cell, Goal, Operation
-from cells.recurrent import GATES, full
-from workloads import sequences
+from embedrnn.bench.cells.cell import Cell, Goal, Operation
+from embedrnn.bench.cells.recurrent import GATES, full
+from embedrnn.bench.workloads import sequences
 
 GRU = Operation(
     "onnx_gru",

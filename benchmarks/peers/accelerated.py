@@ -9,8 +9,11 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import embedrnn as er
-from peers import OURS, Contestant, contestant
-from workloads import SEED, Array, Stack, joined_gradients
+from embedrnn.bench.peers import OURS, Contestant, contestant_of
+from embedrnn.bench.workloads import SEED, Array, joined_gradients
+from stacks import Stack
+
+contestant = contestant_of("torch")
 
 torch.set_grad_enabled(False)  # which training enables
 
@@ -89,5 +92,5 @@ for _contest, _routes in _ROUTES.items():
             contestant(_entered, _peer)(partial(_factory, False, _packs))
 
 contestant("accelerated_call_full", OURS)(partial(forward, True, False))
-contestant("accelerated_call_full", "our layer on arrays")(on_arrays)
+contestant_of(OURS)("accelerated_call_full", "our layer on arrays")(on_arrays)
 contestant("accelerated_call_full", "PyTorch padded")(partial(forward, False, False))

@@ -5,8 +5,11 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from peers import OURS, Contestant, contestant
-from workloads import Array, StackedModel
+from embedrnn.bench.peers import OURS, Contestant, contestant_of
+from embedrnn.bench.workloads import Array
+from stacks import StackedModel
+
+contestant = contestant_of("keras")
 
 # Keras reads it when it is imported. Its NumPy backend imports JAX.
 os.environ.setdefault("KERAS_BACKEND", "torch" if find_spec("torch") else "numpy")

@@ -8,9 +8,11 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 
 from embedrnn.adapters.onnx import OPS
-from peers import OURS, Contestant, contestant
-from peers.onnx_model import recurrent_model
-from workloads import Sequences
+from embedrnn.bench.peers import OURS, Contestant, contestant_of
+from embedrnn.bench.peers.onnx_model import recurrent_model
+from embedrnn.bench.workloads import Sequences
+
+contestant = contestant_of("onnx")
 
 
 def evaluator(

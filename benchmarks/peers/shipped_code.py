@@ -1,6 +1,6 @@
 """The models that packages ship, run by the package's own code and by us."""
 
-from peers import OURS, Contestant, contestant
+from embedrnn.bench.peers import OURS, Contestant, contestant_of
 from shipped import Shipped, as_numbers
 
 _PACKAGES = {
@@ -25,5 +25,5 @@ def theirs(work: Shipped, _threads: int) -> Contestant:
 
 
 for _operation, _package in _PACKAGES.items():
-    contestant(_operation, OURS)(ours)
-    contestant(_operation, _package)(theirs)
+    contestant_of(OURS)(_operation, OURS)(ours)
+    contestant_of(_package)(_operation, _package)(theirs)

@@ -5,10 +5,12 @@ from functools import partial
 import numpy as np
 import onnxruntime as ort
 
-from peers import Contestant, contestant
-from peers.onnx_model import OPERATORS, encoder_model, recurrent_model
-from sentences import Sentences
-from workloads import Array, Padded, Sequences
+from embedrnn.bench.peers import Contestant, contestant_of
+from embedrnn.bench.peers.onnx_model import OPERATORS, encoder_model, recurrent_model
+from embedrnn.bench.sentences import Sentences
+from embedrnn.bench.workloads import Array, Padded, Sequences
+
+contestant = contestant_of("onnxruntime")
 
 
 def recurrent(operator: str, batch: Sequences, threads: int) -> Contestant:

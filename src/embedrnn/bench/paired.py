@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from workloads import Array
+from embedrnn.bench.workloads import Array
 
 _RESAMPLES = 2000
+_FEWEST = 7  # samples: of fewer, an interval says next to nothing
 # A pool of threads goes on looking for work after its turn, libgomp's for about 4 ms, on a core
 # that the next contestant needs: some took twice as long.
 _PAUSE_SECONDS = 0.01
@@ -30,21 +31,34 @@ class Ratio:
     low: float
     high: float
 
+    @property
+    def spread(self) -> float:
+        """The wider half of the interval, relative to the median."""
+        return max(self.high - self.median, self.median - self.low) / self.median
+
 
 def measure(
-    runs: Mapping[str, Callable[[], Any]], samples: int, min_time: float, *, warm_up: bool = True
+    runs: Mapping[str, Callable[[], Any]],
+    samples: int,
+    min_time: float,
+    *,
+    warm_up: bool = True,
+    until: float = math.inf,
 ) -> dict[str, Array]:
     """Return the seconds one call takes, (samples,) for each name.
 
     A sample lasts `min_time` seconds or more for each contestant, in as many calls as that needs.
     The order rotates, so that no one always follows the same one. Without `warm_up` nothing is run
-    before a sample, which where a call takes seconds would take them and change nothing.
+    before a sample, which where a call takes seconds would take them and change nothing. Behind
+    the time `until` of time.monotonic() a few samples are enough.
     """
     timers = {name: Timer(run) for name, run in runs.items()}
     calls = {name: calls_for(timer, min_time) for name, timer in timers.items()}
     names = list(runs)
     seconds: dict[str, Array] = {name: np.empty(samples) for name in names}
     for sample in range(samples):
+        if sample >= _FEWEST and time.monotonic() > until:
+            return {name: taken[:sample] for name, taken in seconds.items()}
         first = sample % len(names)
         for name in names[first:] + names[:first]:
             seconds[name][sample] = seconds_of_call(timers[name], calls[name], warm_up)

@@ -6,11 +6,19 @@ from timeit import repeat
 
 import numpy as np
 
-from peak import fma_flops, read_bytes
+from embedrnn.bench.peak import fma_flops, read_bytes
 
 _SGEMM_SIZE = 2048
 _COPY_BYTES = 256 << 20  # far beyond any cache
 _REPEATS = 5
+
+NAMES = {
+    "copy_bytes": "copy",
+    "sgemm_flops": "sgemm",
+    "fma_flops": "FMA peak",
+    "l2_bytes": "L2 reads",
+    "l3_bytes": "L3 reads",
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,25 @@ class Limits:
     l2_bytes: float
     l3_bytes: float
     fma_measured: bool  # else there was no compiler, and sgemm and the copy stand in
+
+    def name(self, limit: str) -> str:
+        """Say what one of the fields above was measured with."""
+        if self.fma_measured:
+            return NAMES[limit]
+        return NAMES["sgemm_flops" if limit.endswith("flops") else "copy_bytes"]
+
+    def line(self, threads: int) -> str:
+        """Say what the machine can do with so many threads."""
+        figures = [
+            f"copy {self.copy_bytes / 1e9:.1f} GB/s",
+            f"sgemm {self.sgemm_flops / 1e9:.1f} GFLOP/s",
+        ]
+        if self.fma_measured:
+            figures += [
+                f"FMA peak {self.fma_flops / 1e9:.1f} GFLOP/s",
+                f"reads {self.l2_bytes / 1e9:.1f} GB/s from L2, {self.l3_bytes / 1e9:.1f} from L3",
+            ]
+        return f"{threads} thread{'s' * (threads > 1)}: {', '.join(figures)}"
 
 
 def measure_limits(threads: int) -> Limits:

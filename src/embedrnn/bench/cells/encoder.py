@@ -7,10 +7,10 @@ words are many and each is rare, characters are few and come again and again.
 from dataclasses import replace
 from functools import partial
 
-from cells.cell import Cell, Goal, Operation
-from cells.recurrent import GATES
-from cells.training import flops as flops_of_training
-from sentences import batch, stream
+from embedrnn.bench.cells.cell import Cell, Goal, Operation
+from embedrnn.bench.cells.recurrent import GATES
+from embedrnn.bench.cells.training import flops as flops_of_training
+from embedrnn.bench.sentences import batch, stream
 
 FORWARD = Operation(
     "encoder_forward",

@@ -28,7 +28,8 @@ def library() -> ctypes.CDLL | None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "peak.so"
         flags = ["-O2", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC"]
-        done = subprocess.run([compiler, *flags, "-o", path, _SOURCE], check=False)
+        command = [compiler, *flags, "-o", str(path), str(_SOURCE)]
+        done = subprocess.run(command, check=False, capture_output=True)
         if done.returncode:
             return None
         loaded = ctypes.CDLL(str(path))

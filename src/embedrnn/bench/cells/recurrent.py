@@ -9,9 +9,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from cells.cell import Cell, Goal, Operation
-from peak import cache_bytes
-from workloads import Array, Sequences, lengths_between, lengths_of_sentences, sequences
+from embedrnn.bench.cells.cell import Cell, Goal, Operation
+from embedrnn.bench.peak import cache_bytes
+from embedrnn.bench.workloads import (
+    Array,
+    Sequences,
+    lengths_between,
+    lengths_of_sentences,
+    sequences,
+)
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 MANY = {"rnn": Goal(2.5, 1.5), "gru": Goal(2.2, 1.5), "lstm": Goal(1.8, 1.2)}

@@ -6,9 +6,19 @@ from typing import Any, Literal
 import numpy as np
 
 import embedrnn as er
-from peers import OURS, Contestant, contestant
-from sentences import Sentences, Stream
-from workloads import Array, Bags, Rows, Sequences, Weights, in_turn, joined_gradients
+from embedrnn.bench.peers import OURS, Contestant, contestant_of
+from embedrnn.bench.sentences import Sentences, Stream
+from embedrnn.bench.workloads import (
+    Array,
+    Bags,
+    Rows,
+    Sequences,
+    Weights,
+    in_turn,
+    joined_gradients,
+)
+
+contestant = contestant_of(OURS)
 
 _PARAMETERS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 

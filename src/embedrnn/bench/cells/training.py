@@ -6,9 +6,9 @@ and the biases.
 
 from functools import partial
 
-from cells.cell import Cell, Goal, Operation
-from cells.recurrent import FEW_ROWS, GATES, MANY_ROWS, full, recurrent_cell
-from workloads import Rows, Sequences, rows, zipf_ids
+from embedrnn.bench.cells.cell import Cell, Goal, Operation
+from embedrnn.bench.cells.recurrent import FEW_ROWS, GATES, MANY_ROWS, full, recurrent_cell
+from embedrnn.bench.workloads import Rows, Sequences, rows, zipf_ids
 
 VARYING = {"rnn": Goal(3.5, 2), "gru": Goal(3.5, 2), "lstm": Goal(3.2, 2)}
 FULL = {"rnn": Goal(3.5, 2), "gru": Goal(3.5, 2), "lstm": Goal(1.25, 1)}

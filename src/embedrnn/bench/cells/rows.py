@@ -4,8 +4,8 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 
-from cells.cell import Cell, Goal, Operation
-from workloads import (
+from embedrnn.bench.cells.cell import Cell, Goal, Operation
+from embedrnn.bench.workloads import (
     DrawIds,
     bags,
     column_rows,

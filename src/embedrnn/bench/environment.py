@@ -2,7 +2,6 @@
 
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -22,7 +21,6 @@ def describe() -> dict[str, Any]:
     """Return the machine, the versions, the thread pools and the variables that steer them."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
         "cpu": _cpu_model(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "platform": platform.platform(),
@@ -32,6 +30,18 @@ def describe() -> dict[str, Any]:
         "thread_pools": _thread_pools(),
         "variables": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_STEERING)},
     }
+
+
+def summary(environment: dict[str, Any]) -> str:
+    """Return the machine and the versions in two lines."""
+    config = environment["embedrnn"]
+    versions = ", ".join(f"{name} {v}" for name, v in environment["versions"].items())
+    return (
+        f"{environment['cpu']}, {environment['cpus']} CPUs; Python {environment['python']}, "
+        f"{versions}\n"
+        f"embedrnn {config['version']}, {config['backend']} backend, ISA {config['isa']}; "
+        f"OpenBLAS kernel {blas_kernel(environment)}"
+    )
 
 
 def blas_kernel(environment: dict[str, Any]) -> str:
@@ -55,18 +65,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _commit() -> str | None:
-    """Return the commit, marked if the tree differs from it."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
 
 
 def _cpu_model() -> str:

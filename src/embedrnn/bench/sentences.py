@@ -11,7 +11,7 @@ from itertools import chain, cycle, islice
 
 import numpy as np
 
-from workloads import SEED, Array, Padded, Weights, numbers, weights
+from embedrnn.bench.workloads import SEED, Array, Padded, Weights, numbers, weights
 
 # What is behind so many tokens of a sentence is left out: lists and tables are no sentences.
 LONGEST = {"words": 64, "characters": 256}

@@ -10,10 +10,12 @@ from functools import partial
 import numpy as np
 import openvino as ov
 
-from peers import Contestant, contestant
-from peers.onnx_model import encoder_model
-from sentences import Sentences
-from workloads import Array
+from embedrnn.bench.peers import Contestant, contestant_of
+from embedrnn.bench.peers.onnx_model import encoder_model
+from embedrnn.bench.sentences import Sentences
+from embedrnn.bench.workloads import Array
+
+contestant = contestant_of("openvino")
 
 
 def encoder(fixed: bool, batch: Sentences, threads: int) -> Contestant:

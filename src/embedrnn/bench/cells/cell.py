@@ -1,13 +1,13 @@
-"""What a cell is, and how one is entered, checked and held against what is aimed at."""
+"""What a cell is, and how one is entered and checked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from peers import OURS, Contestant, Factory, contestants
-from workloads import Array
+from embedrnn.bench.peers import OURS, Contestant, Entry, Failed, contestants, raise_it
+from embedrnn.bench.workloads import Array
 
 # The noise of a shared machine is the less, the longer a call.
 _SAMPLES_OF_LONG = 3
@@ -56,17 +56,33 @@ class Cell:
         """Return how many samples are taken where so many are wanted."""
         return min(wanted, _SAMPLES_OF_LONG) if self.long else wanted
 
-    def contestants(self) -> dict[str, Factory]:
+    def contestants(self) -> dict[str, Entry]:
         """Return everyone here who can do this, ours first."""
         return contestants(self.operation.contest or self.operation.name)
 
-    def enter(self, work: Any, threads: int) -> dict[str, Contestant]:
-        """Set up all contestants."""
-        return {name: factory(work, threads) for name, factory in self.contestants().items()}
+    def enter(
+        self,
+        work: Any,
+        threads: int,
+        chosen: Collection[str] | None = None,
+        failed: Failed = raise_it,
+    ) -> dict[str, Contestant]:
+        """Set up ours and those that are chosen, by their own names or those of their libraries.
 
-    def check(self, entrants: Mapping[str, Contestant]) -> None:
-        """Run each once and compare its answer with ours: a wrong answer has no speed."""
-        answers = {name: entrant.answer(entrant.run()) for name, entrant in entrants.items()}
-        ours = answers.pop(OURS)
-        for answer in answers.values():
-            self.operation.check(answer, ours)
+        Each runs once, and its answer is compared with ours: a wrong answer has no speed.
+        """
+        others = self.contestants().copy()
+        ours = others.pop(OURS).factory(work, threads)
+        want = ours.answer(ours.run())
+        entrants = {OURS: ours}
+        for name, entry in others.items():
+            if chosen is None or name in chosen or entry.library in chosen:
+                try:
+                    entrants[name] = self._checked(entry.factory(work, threads), want)
+                except Exception as error:  # whatever a library has to say
+                    failed(name, error)
+        return entrants
+
+    def _checked(self, entrant: Contestant, want: Array) -> Contestant:
+        self.operation.check(entrant.answer(entrant.run()), want)
+        return entrant

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from sentences import Sentences
-from workloads import Array, Padded
+from embedrnn.bench.sentences import Sentences
+from embedrnn.bench.workloads import Array, Padded
 
 # Our gates in ONNX's order, and what else the operator must be told.
 _GATES = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}

@@ -5,8 +5,10 @@ from functools import partial
 
 import numpy as np
 
-from peers import Contestant, contestant
-from workloads import Array, Bags, Rows, Sequences, in_turn
+from embedrnn.bench.peers import Contestant, contestant_of
+from embedrnn.bench.workloads import Array, Bags, Rows, Sequences, in_turn
+
+contestant = contestant_of("numpy")
 
 
 @contestant("gather", "np.take")

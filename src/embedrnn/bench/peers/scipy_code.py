@@ -3,8 +3,10 @@
 import numpy as np
 from scipy.sparse import csr_array
 
-from peers import Contestant, contestant
-from workloads import Array, Bags, Rows, in_turn
+from embedrnn.bench.peers import Contestant, contestant_of
+from embedrnn.bench.workloads import Array, Bags, Rows, in_turn
+
+contestant = contestant_of("scipy")
 
 
 @contestant("coalesce", "CSR product")

@@ -9,9 +9,19 @@ import torch
 from torch.nn.functional import embedding, embedding_bag
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from peers import Contestant, contestant
-from sentences import Sentences, Stream
-from workloads import Array, Bags, Rows, Sequences, Weights, in_turn, joined_gradients
+from embedrnn.bench.peers import Contestant, contestant_of
+from embedrnn.bench.sentences import Sentences, Stream
+from embedrnn.bench.workloads import (
+    Array,
+    Bags,
+    Rows,
+    Sequences,
+    Weights,
+    in_turn,
+    joined_gradients,
+)
+
+contestant = contestant_of("torch")
 
 torch.set_grad_enabled(False)
 
