@@ -69,7 +69,7 @@ XDIST = "pytest-xdist>=3.6"
 # For these test files one NumPy is as good as another: they ask about the kernels, the threads, the
 # sources and the command line.
 ASK_NUMPY_LITTLE = [
-    "bench", "bits", "exit", "layering", "main", "math", "portable", "readme", "runtime", "stream",
+    "bench", "bits", "exit", "layering", "main", "math", "pages", "portable", "runtime", "stream",
 ]  # fmt: skip
 
 

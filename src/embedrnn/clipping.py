@@ -48,7 +48,7 @@ def clip_grad_norm(grads: _Grads, max_norm: float) -> tuple[_Grads, float]:
 
     References
     ----------
-    .. [1] https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html
+    .. [1] https://docs.pytorch.org/docs/stable/nn.html#utilities
 
     Examples
     --------
