@@ -143,6 +143,21 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/docs, a warning being an error, and run its code.
+
+    The links to other hosts are listed in build/docs/links/output.txt; with -- online they are
+    followed too.
+    """
+    session.install(".[docs,test]")
+    sphinx = ["sphinx-build", "--fail-on-warning", "--keep-going", "--nitpicky", "--quiet"]
+    session.run(*sphinx, "--builder=html", "docs", "build/docs")
+    offline = [] if "online" in session.posargs else ["--define=linkcheck_ignore=https?://"]
+    session.run(*sphinx, "--builder=linkcheck", *offline, "docs", "build/docs/links")
+    session.run("pytest", "tests/test_docs.py", "tests/test_pages.py")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Time the cells of benchmarks/ against NumPy by pytest-benchmark; arguments go to pytest."""
     session.install(".[test]")

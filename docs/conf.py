@@ -15,7 +15,7 @@ import figures  # noqa: E402 - those two folders
 
 project = "embedrnn"
 author = "The embedrnn developers"
-copyright = author  # noqa: A001 - Sphinx's name
+copyright = author
 version = release = embedrnn.__version__
 
 extensions = [
@@ -70,11 +70,21 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }
-# Pages without a section of their own need no list of it beside them.
-html_sidebars = dict.fromkeys(
-    ("quickstart", "performance", "guarantees", "configuration", "how-it-works", "changelog",
-     "contributing"), [],
-)  # fmt: skip
+html_title = f"embedrnn {release}"
+html_static_path = ["_static"]
+html_css_files = ["embedrnn.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "logo": {"text": "embedrnn"},
+    "header_links_before_dropdown": 5,
+    "pygments_light_style": "github-light",
+    "pygments_dark_style": "github-dark",
+    "navigation_with_keys": False,
+    "show_nav_level": 2,
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": ["theme-version"],
+}
 
 
 def setup(app: Any) -> None:

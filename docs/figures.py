@@ -175,10 +175,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _plot(name: str) -> str:
     alt = f"Plot: {name.replace('-', ' ')}, the figures of which are in benchmarks/results."
-    return "\n".join(
-        f"```{{image}} /_generated/{name}-{theme}.svg\n:class: only-{theme} plot\n:alt: {alt}\n```"
+    images = (
+        f"```{{image}} /_generated/{name}-{theme}.svg\n:class: only-{theme}\n:alt: {alt}\n```\n"
         for theme in plots.THEMES
     )
+    return ":::{div} drawing\n" + "".join(images) + ":::"
 
 
 def _times(cell: Measured, *begins: str) -> str:
@@ -269,7 +270,7 @@ def _error(error: float) -> str:
     return f"{error:.1e}".replace("e-0", "e-")
 
 
-_GROUPS = {"forward": "recurrent", "training": "training", "sum": "rows", "mean": "rows"}
+_GROUPS = {"forward": "recurrent", "training": "training"}
 
 
 def _table_of_losses() -> str:

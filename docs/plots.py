@@ -10,7 +10,7 @@ import matplotlib as mpl
 from results import LIBRARIES, Measured, Ratio, mean, select
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - the backend comes first
+from matplotlib import pyplot as plt
 
 # Read on white and on the dark theme's background alike.
 _HUES = (
@@ -73,9 +73,7 @@ def digest() -> str:
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
-def _themed(
-    folder: Path, name: str, draw: Callable[[], tuple[Any, Any]], **metadata: str
-) -> None:
+def _themed(folder: Path, name: str, draw: Callable[[], tuple[Any, Any]], **metadata: str) -> None:
     for theme, (text, grid) in THEMES.items():
         colours = dict.fromkeys(
             ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), text
@@ -157,7 +155,9 @@ def _models() -> tuple[Any, Any]:
         {"forward": "accelerated_forward", "forward and back": "accelerated_training"}.items(),
         strict=True,
     ):
-        rows = [(cell.shape.partition(", B")[0], [cell]) for cell in select("accelerated", operation)]
+        rows = [
+            (cell.shape.partition(", B")[0], [cell]) for cell in select("accelerated", operation)
+        ]
         _points(ax, rows)
         ax.set_title(title, fontsize=9)
         everything += rows

@@ -80,9 +80,7 @@ def measured(group: str) -> tuple[Measured, ...]:
 def select(group: str, *operations: str, threads: int = 1) -> list[Measured]:
     """Return the cells of these operations."""
     return [
-        cell
-        for cell in measured(group)
-        if cell.operation in operations and cell.threads == threads
+        cell for cell in measured(group) if cell.operation in operations and cell.threads == threads
     ]
 
 
@@ -111,6 +109,4 @@ def _document(group: str) -> dict[str, Any]:
 
 def _cell(cell: dict[str, Any]) -> Measured:
     peers = {name: Ratio(**peer["ratio"]) for name, peer in cell["peers"].items()}
-    return Measured(
-        cell["operation"], cell["shape"], cell["threads"], cell["seconds"], peers
-    )
+    return Measured(cell["operation"], cell["shape"], cell["threads"], cell["seconds"], peers)
