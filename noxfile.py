@@ -146,11 +146,14 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation into build/docs, a warning being an error, and run its code.
 
-    The links to other hosts are listed in build/docs/links/output.txt; with -- online they are
+    The links to other hosts are listed in build/docs/links/output.json; with -- online they are
     followed too.
     """
     session.install(".[docs,test]")
-    sphinx = ["sphinx-build", "--fail-on-warning", "--keep-going", "--nitpicky", "--quiet"]
+    sphinx = [
+        "sphinx-build", "--fail-on-warning", "--keep-going", "--nitpicky", "--quiet",
+        "--doctree-dir=build/doctrees",
+    ]  # fmt: skip
     session.run(*sphinx, "--builder=html", "docs", "build/docs")
     offline = [] if "online" in session.posargs else ["--define=linkcheck_ignore=https?://"]
     session.run(*sphinx, "--builder=linkcheck", *offline, "docs", "build/docs/links")

@@ -89,8 +89,13 @@ html_theme_options = {
 
 def setup(app: Any) -> None:
     """Draw the plots before anything is read, and leave out what is documented elsewhere."""
-    app.connect("builder-inited", lambda _: figures.draw(HERE / "_generated"))
+    app.connect("builder-inited", _draw)
     app.connect("autodoc-skip-member", _is_field)
+
+
+def _draw(app: Any) -> None:
+    if app.builder.format == "html":
+        figures.draw(HERE / "_generated")
 
 
 def _is_field(_app: Any, _what: str, _name: str, member: Any, skip: bool, _options: Any) -> bool:
