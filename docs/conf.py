@@ -1,10 +1,12 @@
 """The documentation, built by `nox -s docs`."""
 
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from sphinx.ext.autodoc.mock import _MockObject
 
 HERE = Path(__file__).parent
@@ -59,21 +61,13 @@ html_title = f"embedrnn {release}"
 html_static_path = ["_static"]
 html_css_files = ["embedrnn.css"]
 html_show_sourcelink = False
-html_theme_options = {
-    "logo": {"text": "embedrnn"},
-    "header_links_before_dropdown": 5,
-    "pygments_light_style": "github-light",
-    "pygments_dark_style": "github-dark",
-    "navigation_with_keys": False,
-    "show_nav_level": 2,
-    "show_toc_level": 2,
-    "footer_start": ["copyright"],
-    "footer_end": ["theme-version"],
-}
-html_title = f"embedrnn {release}"
-html_static_path = ["_static"]
-html_css_files = ["embedrnn.css"]
-html_show_sourcelink = False
+html_domain_indices = False
+# Pages without a section of their own need no list of it beside them.
+html_sidebars: dict[str, list[str]] = {
+    page: []
+    for page in ("quickstart", "performance", "guarantees", "configuration", "how-it-works",
+                 "changelog", "contributing")
+}  # fmt: skip
 html_theme_options = {
     "logo": {"text": "embedrnn"},
     "header_links_before_dropdown": 5,
@@ -91,6 +85,7 @@ def setup(app: Any) -> None:
     """Draw the plots before anything is read, and leave out what is documented elsewhere."""
     app.connect("builder-inited", _draw)
     app.connect("autodoc-skip-member", _is_field)
+    app.connect("doctree-resolved", _number)
 
 
 def _draw(app: Any) -> None:
@@ -101,3 +96,11 @@ def _draw(app: Any) -> None:
 def _is_field(_app: Any, _what: str, _name: str, member: Any, skip: bool, _options: Any) -> bool:
     """Skip a field of a named tuple: the class describes it among its attributes."""
     return skip or type(member).__name__ == "_tuplegetter"
+
+
+def _number(_app: Any, doctree: nodes.document, _page: str) -> None:
+    """Show a reference of a docstring as [1], where numpydoc has made its name unique."""
+    for text in list(doctree.findall(nodes.Text)):
+        short = re.sub(r"^\[R[0-9a-f]{12}-(\d+)\]$", r"[\1]", text)
+        if short != text:
+            text.parent.replace(text, nodes.Text(short))

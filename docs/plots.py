@@ -12,9 +12,9 @@ from results import LIBRARIES, Measured, Ratio, mean, select
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-# Read on white and on the dark theme's background alike.
+# Colours that can be told apart by everybody, on white and on the dark theme's background.
 _HUES = (
-    "#3d85c6", "#e8622c", "#8a70d6", "#1f9e8f", "#c99700", "#7f9a1f", "#d6457f", "#9a7b5f",
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a70d6", "#9a7b5f",
     "#8a919c",
 )  # fmt: skip
 COLOURS = dict(zip(LIBRARIES, _HUES, strict=True))
