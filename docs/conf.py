@@ -2,7 +2,6 @@
 
 import re
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +41,11 @@ myst_substitutions = figures.substitutions()
 autosummary_generate = False
 autodoc_typehints = "none"  # the sections of the docstrings say more
 autodoc_member_order = "bysource"
-autodoc_mock_imports = [
-    library
-    for library in ("autograd", "keras", "onnx", "scipy", "sklearn", "torch")
-    if not find_spec(library)
-]
-# What stands for an absent library may be one of the types of an annotation.
+# The libraries of the adapters, installed or not: the pages are the same.
+autodoc_mock_imports = ["autograd", "keras", "onnx", "scipy", "sklearn", "torch"]
+# What stands for a library may be one of the types of an annotation, and its version be compared.
 _MockObject.__or__ = _MockObject.__ror__ = lambda self, _: self
+_MockObject.__lt__ = lambda *_: False
 numpydoc_show_class_members = False
 toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 80

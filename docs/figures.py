@@ -6,6 +6,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 
 import plots
 from results import Measured, environment, errors, find, mean, select
@@ -103,6 +104,14 @@ def substitutions() -> dict[str, str]:
         found["plot_" + name.replace("-", "_")] = _plot(name)
     return {
         **found,
+        **_steps(),
+        "two_threads": _second_thread("recurrent", "rnn_forward", "gru_forward", "lstm_forward"),
+        "two_threads_back": _second_thread(
+            *SUMMARIES["RNN, forward and back, batches"],
+            *SUMMARIES["GRU, forward and back, batches"][1:],
+            *SUMMARIES["LSTM, forward and back, batches"][1:],
+        ),
+        "two_threads_encoder": _second_thread("encoder", "encoder_forward"),
         "valid_share": _share(select("recurrent", "lstm_padding")),
         "table_rows": _table_of_rows(),
         "table_recurrent": _table_of_batches(),
@@ -293,6 +302,23 @@ def _table_of_losses() -> str:
 def _share(cells: Sequence[Measured]) -> str:
     (cell,) = cells
     return f"{1 / cell.peers['all steps valid'].median:.2f}"
+
+
+def _steps() -> dict[str, str]:
+    """Return the microseconds of one step of a small layer."""
+    cell = find("accelerated", "accelerated_call", "one step: LSTM 8 -> 8, B 1, T 1")
+    ratios = {
+        "step_accelerated": 1.0,
+        "step_pytorch": cell.peers["PyTorch padded"].median,
+        "step_ours": cell.peers["our layer on arrays"].median,
+    }
+    return {name: f"{cell.seconds * ratio * 1e6:.0f}" for name, ratio in ratios.items()}
+
+
+def _second_thread(group: str, *operations: str) -> str:
+    """Return the median share of the time of one thread that two take."""
+    one, two = (select(group, *operations, threads=threads) for threads in (1, 2))
+    return f"{median(b.seconds / a.seconds for a, b in zip(one, two, strict=True)):.2f}"
 
 
 def _machine() -> str:
