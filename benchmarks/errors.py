@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 import embedrnn as er
-from cells import CELLS, Cell
-from environment import describe
-from peers import OURS
-from report import in_lines
-from workloads import Array
+from cells import CELLS
+from clone import describe
+from embedrnn.bench.cells.cell import Cell
+from embedrnn.bench.peers import OURS
+from embedrnn.bench.results import in_lines
+from embedrnn.bench.workloads import Array
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -55,7 +56,7 @@ def errors_of(cell: Cell) -> dict[str, float]:
 def answer(cell: Cell, work: Any) -> Array:
     """Return what the NumPy backend gives."""
     with er.use_backend("numpy"):
-        entrant = cell.contestants()[OURS](work, 1)
+        entrant = cell.contestants()[OURS].factory(work, 1)
         return entrant.answer(entrant.run())
 
 
