@@ -7,16 +7,14 @@ from typing import Any
 
 import matplotlib as mpl
 
+from embedrnn.bench.plot import COLORS
 from results import LIBRARIES, Measured, Ratio, mean, select
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-# Colours that can be told apart by everybody, on white and on the dark theme's background.
-_HUES = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a70d6", "#9a7b5f",
-    "#8a919c",
-)  # fmt: skip
+# Those of embedrnn.bench, whose libraries come first here too, and of those that it does not meet.
+_HUES = (*COLORS[:6], "#8a70d6", "#9a7b5f", "#8a919c")
 COLOURS = dict(zip(LIBRARIES, _HUES, strict=True))
 THEMES = {"light": ("#22272e", "#9aa3ad"), "dark": ("#d5dbe3", "#5d6773")}  # text, grid
 

@@ -8,7 +8,7 @@ from embedrnn.bench.peers import LIBRARIES, title
 from embedrnn.bench.results import CellResult
 
 # Colours that can be told apart by everybody, in the order of LIBRARIES; markers for print.
-_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555", "#000000"]
+COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555", "#000000"]
 _MARKERS = "osD^vP*X"
 _DPI = 100
 _WIDTH, _EDGES, _ROW = 5.0, 1.5, 0.32  # inches: of labels and legend, of title and axis, of a cell
@@ -62,7 +62,7 @@ def _draw_library(axis: Any, library: str, place: int, cells: list[CellResult]) 
         [row + 0.11 * (place % 6 - 2.5) for row, _ in drawn],
         xerr=[[r.median - r.low for r in ratios], [r.high - r.median for r in ratios]],
         fmt=_MARKERS[place % len(_MARKERS)],
-        color=_COLORS[place % len(_COLORS)],
+        color=COLORS[place % len(COLORS)],
         markersize=4,
         capsize=2,
         label=title(library),
