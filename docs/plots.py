@@ -7,8 +7,9 @@ from typing import Any
 
 import matplotlib as mpl
 
+from embedrnn.bench.paired import Ratio
 from embedrnn.bench.plot import COLORS
-from results import LIBRARIES, Measured, Ratio, mean, select
+from results import LIBRARIES, Measured, mean, select
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

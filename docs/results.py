@@ -1,7 +1,6 @@
 """What benchmarks/results holds, for figures.py and plots.py."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -9,30 +8,18 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+from embedrnn.bench.paired import Ratio
+from embedrnn.bench.peers import LIBRARIES as LIBRARIES_OF_BENCH
+
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks" / "results"
 
-# Which library a contestant belongs to, by how its name begins.
-_LIBRARIES = {
-    "NumPy": r"np\.|table\[ids\]|sort, np\.|NumPy",
-    "PyTorch": r"F\.|nn\.|index_|embedding_|sparse coalesce|PyTorch|SparseAdam",
-    "ONNX Runtime": "ONNX Runtime",
-    "OpenVINO": "OpenVINO",
-    "Numba": "Numba",
-    "SciPy": "CSR product",
-    "Keras": "Keras",
-    "onnx": "its own operators",
-    "embedrnn otherwise": "float32|unfrozen|all steps valid|our layer",
+# Libraries by the names that results have, and as people write them.
+_TITLES = LIBRARIES_OF_BENCH | {
+    "keras": "Keras",
+    "onnx": "onnx",
+    "embedrnn": "embedrnn otherwise",
 }
-LIBRARIES = tuple(_LIBRARIES)
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """A contestant's time over ours: the median of pairs and its 95 % interval."""
-
-    median: float
-    low: float
-    high: float
+LIBRARIES = tuple(_TITLES.values())
 
 
 @dataclass(frozen=True)
@@ -44,12 +31,13 @@ class Measured:
     threads: int
     seconds: float
     peers: dict[str, Ratio]
+    library_of: dict[str, str]  # of each of them
 
     def libraries(self) -> dict[str, Ratio]:
         """Return the best way that each library has."""
         best: dict[str, Ratio] = {}
         for name, ratio in self.peers.items():
-            library = library_of(name)
+            library = self.library_of[name]
             if library not in best or ratio.median < best[library].median:
                 best[library] = ratio
         return best
@@ -57,11 +45,6 @@ class Measured:
     def best(self) -> tuple[str, Ratio]:
         """Return the library that comes nearest to us, or is ahead."""
         return min(self.libraries().items(), key=lambda item: item[1].median)
-
-
-def library_of(peer: str) -> str:
-    """Return the library of a contestant."""
-    return next(name for name, begins in _LIBRARIES.items() if re.match(begins, peer))
 
 
 @cache
@@ -109,4 +92,7 @@ def _document(group: str) -> dict[str, Any]:
 
 def _cell(cell: dict[str, Any]) -> Measured:
     peers = {name: Ratio(**peer["ratio"]) for name, peer in cell["peers"].items()}
-    return Measured(cell["operation"], cell["shape"], cell["threads"], cell["seconds"], peers)
+    libraries = {name: _TITLES[peer["library"]] for name, peer in cell["peers"].items()}
+    return Measured(
+        cell["operation"], cell["shape"], cell["threads"], cell["seconds"], peers, libraries
+    )
