@@ -92,7 +92,7 @@ def _document(group: str) -> dict[str, Any]:
 
 def _cell(cell: dict[str, Any]) -> Measured:
     peers = {name: Ratio(**peer["ratio"]) for name, peer in cell["peers"].items()}
-    libraries = {name: _TITLES[peer["library"]] for name, peer in cell["peers"].items()}
+    libraries = {name: _TITLES.get(peer["library"], name) for name, peer in cell["peers"].items()}
     return Measured(
         cell["operation"], cell["shape"], cell["threads"], cell["seconds"], peers, libraries
     )
