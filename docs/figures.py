@@ -20,9 +20,10 @@ _BATCH = "B 32, T 128, I 128, H 128, lengths T/8 to T"
 _MANY_ROWS = "1,000,000 x 64, 16,384 uniform"
 _SENTENCES = "{}, 256 sentences in words, D = H = 128"
 
-# Name: group, operation, shape, contestant.
 _REMAINDERS = "16 remainders, GRU 10 -> {} x2 both ways"
 _RESERVOIR = "{} units, a tenth connected, T 2,000"
+
+# Name: group, operation, shape, contestant.
 RATIOS = {
     "take": ("rows", "gather", "30,000 x 128, 8,192 uniform", "np.take"),
     "take_out": ("rows", "gather_out", "30,000 x 128, 8,192 uniform", "np.take"),
@@ -43,6 +44,20 @@ RATIOS = {
     "lstm_training_packed": ("training", "lstm_training", _BATCH, "nn.LSTM packed"),
     "encoder_packed": ("encoder", "encoder_forward", _SENTENCES.format("LSTM"), "PyTorch packed"),
     "encoder_onnx": ("encoder", "encoder_forward", _SENTENCES.format("LSTM"), "ONNX Runtime"),
+    "g2p_batch": ("gallery", "g2p_en", "371 words", "g2p-en"),
+    "g2p_few": ("gallery", "g2p_en", "16 words", "g2p-en"),
+    "g2p_word": ("gallery", "g2p_en_word", "1 word", "g2p-en"),
+    "polyphones_batch": ("gallery", "g2pM", "64 sentences", "g2pM"),
+    "polyphones_one": ("gallery", "g2pM", "1 sentence", "g2pM"),
+    "japanese_batch": ("gallery", "nagisa", "64 sentences", "nagisa"),
+    "japanese_one": ("gallery", "nagisa", "1 sentence of 75 characters", "nagisa"),
+    "consensus_128": ("gallery", "medaka", _REMAINDERS.format(128), "medaka"),
+    "consensus_256": ("gallery", "medaka", _REMAINDERS.format(256), "medaka"),
+    "vad": ("gallery", "silero_vad", "10 s of sound", "silero-vad"),
+    "echo_100": ("gallery", "reservoirpy", _RESERVOIR.format(100), "reservoirpy"),
+    "echo_300": ("gallery", "reservoirpy", _RESERVOIR.format(300), "reservoirpy"),
+    "echo_500": ("gallery", "reservoirpy", _RESERVOIR.format(500), "reservoirpy"),
+    "echo_1000": ("gallery", "reservoirpy", _RESERVOIR.format(1000), "reservoirpy"),
 }  # fmt: skip
 
 # Label: group, operations. Each against the best peer in each cell.
@@ -80,20 +95,6 @@ SUMMARIES: dict[str, Sequence[str]] = {
     "LSTM and GRU of Keras on PyTorch": ("keras_torch", "keras_lstm", "keras_gru"),
     "LSTM and GRU of Keras on NumPy": ("keras_numpy", "keras_lstm", "keras_gru"),
     "LSTM and GRU of ONNX, its reference evaluator": ("onnx", "onnx_bilstm", "onnx_gru"),
-    "g2p_batch": ("gallery", "g2p_en", "371 words", "g2p-en"),
-    "g2p_few": ("gallery", "g2p_en", "16 words", "g2p-en"),
-    "g2p_word": ("gallery", "g2p_en_word", "1 word", "g2p-en"),
-    "polyphones_batch": ("gallery", "g2pM", "64 sentences", "g2pM"),
-    "polyphones_one": ("gallery", "g2pM", "1 sentence", "g2pM"),
-    "japanese_batch": ("gallery", "nagisa", "64 sentences", "nagisa"),
-    "japanese_one": ("gallery", "nagisa", "1 sentence of 75 characters", "nagisa"),
-    "consensus_128": ("gallery", "medaka", _REMAINDERS.format(128), "medaka"),
-    "consensus_256": ("gallery", "medaka", _REMAINDERS.format(256), "medaka"),
-    "vad": ("gallery", "silero_vad", "10 s of sound", "silero-vad"),
-    "echo_100": ("gallery", "reservoirpy", _RESERVOIR.format(100), "reservoirpy"),
-    "echo_300": ("gallery", "reservoirpy", _RESERVOIR.format(300), "reservoirpy"),
-    "echo_500": ("gallery", "reservoirpy", _RESERVOIR.format(500), "reservoirpy"),
-    "echo_1000": ("gallery", "reservoirpy", _RESERVOIR.format(1000), "reservoirpy"),
 }
 
 # Label: group, operation, shape, and the contestants of each column.
