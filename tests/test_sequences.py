@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import embedrnn as er
 from cases import LAYERS, assert_same_bits
 from embedrnn._check.arrow import Column, _address, _Stream, from_arrow
+from embedrnn._check.sequences import _joined
 
 Rows = list[list[Any]]  # of numbers, or of steps
 
@@ -260,6 +261,26 @@ def test_a_list_of_arrays_is_ragged_and_nested_lists_are_an_array(backend: str) 
 
 
 # --- memory --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[1, 2], [], [3]], [[1.5], [2.5, -0.0]], [[], []], [], [[1], [2.5]], [[True], [2, 3]],
+        [[2**63], [1]], [[2**70], [1, 2]], [[1], (2, 3)], [[1], np.array([2, 3])],
+        [[np.int64(1)], [2, 3]], [[1], [[2], [3]]], [["a"], [1, 2]], [[None], [1, 2]],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_lists_are_joined_as_their_arrays_are(rows: Any) -> None:
+    def joined(given: Any) -> Any:
+        try:
+            values, offsets, _ = _joined("x", given, axes=1)
+        except (TypeError, ValueError) as error:
+            return str(error)
+        return values.dtype, values.shape, values.tolist(), offsets.tolist()
+
+    assert joined(rows) == joined([np.asarray(row) for row in rows])
 
 
 def test_arrow_is_read_where_it_lies() -> None:

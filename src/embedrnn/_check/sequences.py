@@ -4,6 +4,7 @@ An array is what it was: padded, or ragged with offsets or lengths.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -166,6 +167,9 @@ def _holds_sequences(array: Array) -> bool:
 
 def _joined(name: str, rows: Sequence[Any], axes: int | None = None) -> Ragged:
     """Return sequences, each of that many axes or of those of the first, one behind the other."""
+    plain = None if axes == 2 else _joined_lists(rows)
+    if plain is not None:
+        return plain
     arrays = [
         row if type(row) is np.ndarray else as_array(f"{name}[{b}]", row)
         for b, row in enumerate(rows)
@@ -183,6 +187,22 @@ def _joined(name: str, rows: Sequence[Any], axes: int | None = None) -> Ragged:
     except TypeError as error:
         raise TypeError(f"{name} must have dtypes that go together: {error}") from None
     return Ragged(values, _offsets([len(array) for array in arrays]), _A_LIST)
+
+
+def _joined_lists(rows: Sequence[Any]) -> Ragged | None:
+    """Return lists that hold nothing but Python's own integers, or its floats; None of others.
+
+    A short way: of each list by itself, NumPy would make an array of this dtype.
+    """
+    if set(map(type, rows)) != {list}:
+        return None
+    flat = list(chain.from_iterable(rows))
+    if set(map(type, flat)) not in ({int}, {float}):
+        return None
+    values = np.array(flat)
+    if values.dtype not in (np.int64, np.float64):  # as great integers are not
+        return None
+    return Ragged(values, _offsets(list(map(len, rows))), _A_LIST)
 
 
 def _offsets(lengths: Sequence[int]) -> Offsets:
