@@ -33,10 +33,11 @@ class PackedCell {
     runtime::Carver carver(scratch_);
     carve(carver);
     pack_weight(packing(), weights.weight_ih, kernels(), weight_ih_);
-    for_each_product(weights, [&](const Packing& product, const MatrixView<const T>& from, T* to) {
-      pack_weight(product, from, kernels(), to);
-      return true;
-    });
+    for_each_product(
+        weights, [&](const Packing& product, const MatrixView<const T>& from, std::ptrdiff_t at) {
+          pack_weight(product, from, kernels(), weight_hh_ + at);
+          return true;
+        });
     pack_biases(weights, {bias_, bias_hh_, diagonal_});
   }
 
@@ -48,8 +49,8 @@ class PackedCell {
            holds_weight(packing(), weights.weight_ih, kernels(), weight_ih_) &&
            for_each_product(
                weights,
-               [&](const Packing& product, const MatrixView<const T>& from, const T* there) {
-                 return holds_weight(product, from, kernels(), there);
+               [&](const Packing& product, const MatrixView<const T>& from, std::ptrdiff_t at) {
+                 return holds_weight(product, from, kernels(), weight_hh_ + at);
                });
   }
 
@@ -119,16 +120,16 @@ class PackedCell {
     return carver.used();
   }
 
-  // Calls body(packing, weight, packed) for the recurrent weight of each product, until one is
-  // false.
+  // Calls body(packing, weight, where the packed one begins) for the recurrent weight of each
+  // product, until one is false.
   template <class Body>
   bool for_each_product(const CellWeights<T>& weights, const Body& body) const {
-    T* packed = weight_hh_;
+    std::ptrdiff_t at = 0;
     MatrixView<const T> from = weights.weight_hh;
     for (const std::ptrdiff_t gates : cell_->products) {
       const Packing product = packing_of(gates);
-      if (!body(product, from, packed)) return false;
-      packed += product.elements(hidden_);
+      if (!body(product, from, at)) return false;
+      at += product.elements(hidden_);
       from.data += gates * hidden_ * from.row_stride;
     }
     return true;

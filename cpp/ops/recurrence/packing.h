@@ -155,7 +155,8 @@ bool holds_weight(const Packing& packing,
       if (!same.load(std::memory_order_relaxed)) return;
       pack_tile(packing, weight, kernels, v, first, cols, tile.data(), lanes);
       for (std::ptrdiff_t k = 0; k < cols; ++k) {
-        if (!same_bytes(&tile[k * lanes], there + (first + k) * k_stride, lanes)) same = false;
+        if (!same_bytes(tile.data() + k * lanes, there + (first + k) * k_stride, lanes))
+          same = false;
       }
     });
   });
