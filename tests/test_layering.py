@@ -59,6 +59,16 @@ def test_includes_go_down_only(file: Path) -> None:
     assert [name for name in includes(file) if not re.fullmatch(allowed, name)] == []
 
 
+# Headers that not every system has, and the files that do without them where they are missing.
+POSIX = re.compile(r"<(pthread|unistd|sched|sys/\w+)\.h>")
+KNOW_POSIX = {"runtime/cpus.cpp", "runtime/cpus.h", "runtime/scratch.h", "runtime/system.cpp"}
+
+
+def test_what_a_system_may_lack_has_a_home() -> None:
+    found = {file for file in CPP_FILES if any(map(POSIX.fullmatch, includes(file)))}
+    assert {file.relative_to(CPP).as_posix() for file in found} == KNOW_POSIX
+
+
 ISA_OBJECTS = sorted((ROOT / "build").rglob("isa_*.o"))
 
 

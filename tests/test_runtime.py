@@ -634,7 +634,10 @@ def test_no_fight_with_blas_threads(core: Any) -> None:
 
 def test_config(backend: str) -> None:
     config = er.config()
-    assert set(config) == {"backend", "isa", "isas", "threads", "version", "asserts"}
+    assert set(config) == {
+        "asserts", "backend", "core", "isa", "isas", "threads", "version"
+    }  # fmt: skip
+    assert (config["core"] == "compiled") == (CORE is not None)
     name, _, isa = backend.partition("-")
     assert (config["backend"], config["isa"]) == (name, isa or None)
     assert config["isas"] == (ISAS if name == "native" else [])
@@ -693,6 +696,8 @@ def test_set_isa_refuses_unknown_names(core: Any) -> None:
 
 
 NO_CORE = "import sys; sys.modules['embedrnn._core'] = None\n"
+NO_PURE = "sys.modules['embedrnn._pure'] = None\n"
+PURE = "import types; sys.modules['embedrnn._pure'] = types.ModuleType('embedrnn._pure')\n"
 BROKEN_CORE = """
 import importlib.abc, importlib.machinery, sys
 
@@ -708,8 +713,28 @@ sys.meta_path.insert(0, Broken())
 PRINT_BACKEND = "import embedrnn as er; print(er.config()['backend'])"
 
 
-def test_numpy_stands_in_for_an_absent_core(run_python: Any) -> None:
-    assert run_python(NO_CORE + PRINT_BACKEND).stdout.strip() == "numpy"
+def test_a_core_that_is_missing_is_an_error(run_python: Any) -> None:
+    done = run_python(NO_CORE, NO_PURE, PRINT_BACKEND, check=False)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert "ImportError: embedrnn._core, the compiled module, is missing" in last
+    assert "EMBEDRNN_BACKEND=numpy" in last
+
+
+@pytest.mark.parametrize(
+    ("marker", "asked_for", "core"),
+    [
+        (PURE, "", "none: pure-Python wheel"),
+        (NO_PURE, "numpy", "none: missing from this installation"),
+    ],
+    ids=["pure", "asked-for"],
+)
+def test_numpy_stands_in_for_a_core(
+    run_python: Any, marker: str, asked_for: str, core: str
+) -> None:
+    env = {"EMBEDRNN_BACKEND": asked_for}
+    done = run_python(NO_CORE, marker, PRINT_BACKEND, "print(er.config()['core'])", env=env)
+    assert done.stdout.splitlines() == ["numpy", core]
 
 
 def test_an_absent_core_is_an_error_if_asked_for(run_python: Any) -> None:

@@ -5,18 +5,13 @@
 #include "runtime/isa.h"
 #include "runtime/pool.h"
 #include "runtime/quota.h"
+#include "runtime/system.h"
 #include "runtime/thread_count.h"
 
 #include <atomic>
 #include <chrono>
 #include <new>
 #include <thread>
-
-#include <pthread.h>
-#include <unistd.h>
-#if defined(__linux__)
-#include <sys/syscall.h>
-#endif
 
 namespace embedrnn::bindings {
 namespace {
@@ -27,21 +22,10 @@ constexpr bool kAsserts = false;
 constexpr bool kAsserts = true;
 #endif
 
-// Python handles signals on this thread only.
-bool on_main_thread() {
-#if defined(__linux__)
-  return getpid() == static_cast<pid_t>(syscall(SYS_gettid));
-#elif defined(__APPLE__)
-  return pthread_main_np() != 0;
-#else
-  return true;
-#endif
-}
-
 // Runs the signal handlers of Python if any is due; true if one raised, as that of Ctrl-C does.
 // Other threads do not take the GIL for it: if the interpreter exits, they would never get it back.
 bool signal_raised() {
-  if (!on_main_thread()) return false;
+  if (!runtime::on_main_thread()) return false;
   const py::gil_scoped_acquire acquire;
   return PyErr_CheckSignals() != 0;
 }

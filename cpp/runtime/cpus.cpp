@@ -2,9 +2,9 @@
 #include "runtime/cpus.h"
 
 #include <algorithm>
-#include <thread>
 
 #if defined(__linux__)
+#include <pthread.h>
 #include <sched.h>
 #endif
 
@@ -33,7 +33,7 @@ int usable_cpus() {
   return quota > 0 ? std::min(quota, cpus_to_run_on()) : cpus_to_run_on();
 }
 
-void WorkerCpus::add(pthread_t worker) {
+void WorkerCpus::add(std::thread::native_handle_type worker) {
   workers_.push_back(worker);
 #if defined(__linux__)
   CPU_ZERO(&given_);

@@ -1,9 +1,9 @@
 // The CPUs that threads may run on.
 #pragma once
 
+#include <thread>
 #include <vector>
 
-#include <pthread.h>
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -21,13 +21,13 @@ class WorkerCpus {
  public:
   void reserve(int workers) { workers_.reserve(static_cast<std::size_t>(workers)); }
   // Within what has been reserved.
-  void add(pthread_t worker);
+  void add(std::thread::native_handle_type worker);
   // Lets the workers run wherever the caller may, but where it is. If the caller may run nowhere
   // else, the workers stay where they are.
   void leave_cpu_of_caller();
 
  private:
-  std::vector<pthread_t> workers_;
+  std::vector<std::thread::native_handle_type> workers_;
 #if defined(__linux__)
   cpu_set_t given_ = {};  // to all workers; none: not yet
 #endif

@@ -4,18 +4,16 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <csignal>
 #include <exception>
 #include <mutex>
 #include <new>
 #include <thread>
 
-#include <pthread.h>
-
 #include "runtime/cpus.h"
 #include "runtime/float_state.h"
 #include "runtime/interrupt.h"
 #include "runtime/pause.h"
+#include "runtime/system.h"
 #include "runtime/thread_count.h"
 
 namespace embedrnn::runtime {
@@ -32,7 +30,7 @@ class Pool;
 std::atomic<Pool*> shared_pool{nullptr};
 
 [[maybe_unused]] const bool forgets_pool_after_fork =
-    pthread_atfork(nullptr, nullptr, [] { shared_pool.store(nullptr); }) == 0;
+    call_in_child_of_fork([] { shared_pool.store(nullptr); });
 
 // One parallel_for under way. Lives on the caller's stack.
 struct Job {
@@ -90,11 +88,7 @@ class Pool final : public Workers {
 
   void grow(int workers) {
     if (workers_ >= workers) return;
-    // Workers inherit the mask: signals go to Python's threads, but for those of a worker's faults.
-    sigset_t blocked, before;
-    sigfillset(&blocked);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigdelset(&blocked, fault);
-    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    const BlockedSignals inherited;
     try {
       cpus_.reserve(workers);
       for (; workers_ < workers; ++workers_) {
@@ -105,7 +99,6 @@ class Pool final : public Workers {
     } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
       // No more threads or memory to be had: go on with the workers there are.
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
   void open(Job& job, int workers) {

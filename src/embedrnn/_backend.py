@@ -1,4 +1,4 @@
-"""The backend in use: the compiled module, or its NumPy twin where that is absent or asked for."""
+"""The backend in use: the compiled module, or its NumPy twin, in a pure wheel or if asked for."""
 
 import importlib
 import os
@@ -232,19 +232,22 @@ if TYPE_CHECKING:
     _both: tuple[Backend, Backend] = (_numpy_module, _core_stub)
 
 _CORE = "embedrnn._core"
+# What a pure-Python wheel has in its place: see pyproject.toml.
+_PURE = "embedrnn._pure"
 
 
-def _load_core() -> _Core | None:
-    """Import the compiled module; None only if there is none. Any other failure is raised."""
+def _found(module_name: str) -> Any:
+    """Import a module; None only if there is none. Any other failure is raised."""
     try:
-        return cast("_Core", importlib.import_module(_CORE))
+        return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name != _CORE:
+        if error.name != module_name:
             raise
         return None
 
 
-_core = _load_core()
+_core: _Core | None = _found(_CORE)
+_is_pure = _core is None and _found(_PURE) is not None
 
 
 def _numpy() -> Backend:
@@ -275,13 +278,27 @@ def module(name: str, asked_by: str = "backend") -> Backend:
 
 def _default() -> Backend:
     name = os.environ.get("EMBEDRNN_BACKEND")
-    return module(name, "EMBEDRNN_BACKEND") if name else _core or _numpy()
+    if name:
+        return module(name, "EMBEDRNN_BACKEND")
+    if _core is None and not _is_pure:
+        raise ImportError(
+            f"{_CORE}, the compiled module, is missing from this installation: install embedrnn "
+            "again for this Python, or do without it by EMBEDRNN_BACKEND=numpy"
+        )
+    return _core or _numpy()
 
 
 _DEFAULT = _default()
 _selected: ContextVar[Backend] = ContextVar("embedrnn_backend", default=_DEFAULT)
 
 current = _selected.get
+
+
+def core() -> str:
+    """Return whether the compiled module is here, and if not, why."""
+    if _core is not None:
+        return "compiled"
+    return "none: pure-Python wheel" if _is_pure else "none: missing from this installation"
 
 
 def current_name() -> str:

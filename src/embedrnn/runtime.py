@@ -3,7 +3,7 @@
 from typing import Any
 
 from embedrnn import _check
-from embedrnn._backend import current, current_name, use_backend
+from embedrnn._backend import core, current, current_name, use_backend
 from embedrnn.version import __version__
 
 __all__ = ["config", "get_num_threads", "set_num_threads", "use_backend"]
@@ -17,7 +17,8 @@ def config() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``version``; ``backend``, "native" or "numpy"; ``isa``, the instruction set in use, and
+        ``version``; ``core``, "compiled", or "none:" and why, as in the pure-Python wheel;
+        ``backend``, "native" or "numpy"; ``isa``, the instruction set in use, and
         ``isas``, those that this machine has, best first (None and empty for NumPy); ``threads``;
         ``asserts``, whether the compiled checks of a debug build are on.
 
@@ -25,11 +26,12 @@ def config() -> dict[str, Any]:
     --------
     >>> import embedrnn as er
     >>> sorted(er.config())
-    ['asserts', 'backend', 'isa', 'isas', 'threads', 'version']
+    ['asserts', 'backend', 'core', 'isa', 'isas', 'threads', 'version']
     """
     backend = current()
     return {
         "version": __version__,
+        "core": core(),
         "backend": current_name(),
         "isa": backend.get_isa(),
         "isas": backend.isas(),
