@@ -57,6 +57,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     names = [name for mark in item.iter_markers("skip_under") for name in mark.args]
     if sanitizer() in names:
         pytest.skip(f"cannot work under {sanitizer()}")
+    if CORE is None and item.get_closest_marker("native"):
+        pytest.skip("the compiled core is not built")
 
 
 def _allowed_skips() -> list[str] | None:

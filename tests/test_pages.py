@@ -37,6 +37,8 @@ def test_the_readme_has_a_block() -> None:
     assert BLOCK.search(PAGES[0].read_text(encoding="utf-8"))
 
 
+# They promise what the compiled core alone does, as a step of a stream with the bits of the whole.
+@pytest.mark.native
 # What NumPy says to Keras itself, and PyTorch of its own exporter.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
 @pytest.mark.parametrize(("page", "line", "code"), list(blocks()))

@@ -1022,6 +1022,7 @@ EXITS = {
 }
 
 
+@needs_core
 @pytest.mark.parametrize("code", EXITS.values(), ids=EXITS)
 @pytest.mark.parametrize("options", [(), ("-X", "dev")], ids=["plain", "dev"])
 def test_exit_with_a_live_pool(run_python: Any, code: str, options: tuple[str, ...]) -> None:
