@@ -11,10 +11,16 @@ import shlex
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
 GLIBC = (2, 17)
+# What becomes part of the module, each with a bill of materials in the wheel: see cpp/CMakeLists.
+EMBEDDED = {"pybind11", "libcxx", "libcxxabi", "libunwind", "zig-compiler-rt"}
 MOST_BYTES = 1_500_000  # a wheel that grows past this needs a reason
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,6 +81,20 @@ def audit(wheel: Path, machine: str) -> None:
         raise SystemExit(f"{wheel.name} needs a newer glibc than {GLIBC[0]}.{GLIBC[1]}")
     if size > MOST_BYTES:
         raise SystemExit(f"{wheel.name} is larger than {MOST_BYTES:,} bytes")
+    check_bills(wheel)
+
+
+def check_bills(wheel: Path) -> None:
+    """Raise unless the wheel names what is embedded in it, in valid CycloneDX."""
+    with zipfile.ZipFile(wheel) as archive:
+        files = [name for name in archive.namelist() if name.endswith(".cdx.json")]
+        bills = {Path(name).name.removesuffix(".cdx.json"): archive.read(name) for name in files}
+    if set(bills) != EMBEDDED:
+        raise SystemExit(f"{wheel.name} names as embedded {sorted(bills)}, not {sorted(EMBEDDED)}")
+    for name, bill in bills.items():
+        fault = JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill.decode())
+        if fault is not None:
+            raise SystemExit(f"{wheel.name}, {name}: {fault}")
 
 
 def main() -> None:
