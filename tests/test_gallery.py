@@ -43,6 +43,7 @@ def two_threads() -> Iterator[None]:
     er.set_num_threads(before)
 
 
+@pytest.mark.native
 @pytest.mark.usefixtures("two_threads")
 def test_times_stand_beside_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     threads = set()
@@ -65,6 +66,7 @@ def test_times_stand_beside_each_other(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("theirs", "ours", "tolerance"), [(["a"], ["b"], 0), (np.ones(3), np.ones(3) + 1e-5, 1e-6)]
 )
+@pytest.mark.native
 @pytest.mark.usefixtures("two_threads")
 def test_unequal_answers_are_not_timed(theirs: Any, ours: Any, tolerance: float) -> None:
     pair = packages.Pair("", lambda: theirs, lambda: ours, tolerance)
