@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import re
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -224,3 +225,160 @@ def test_a_copy_of_what_is_alive_shares_nothing() -> None:
         assert isinstance(other._live, Live)
         assert other._live._last == (None, [])
     output.sum().backward()
+
+
+# --- gradients of gradients, where tensors of a call depend on each other -------------------------
+
+
+def decoded(module: Any) -> Any:
+    x, state = torch.ones(2, 1, 5), None
+    for _ in range(3):
+        x, state = module(x, state)
+    return x.square().sum()
+
+
+def of_one_state(module: Any) -> Any:
+    x, h = torch.ones(2, 4, 5), next(module.parameters())[:2].reshape(1, 2, 5)
+    state = (h, h) if isinstance(module, (torch.nn.LSTM, LSTM)) else h
+    return module(x, state)[0].square().sum()
+
+
+def of_states_from_x(module: Any) -> Any:
+    x = next(module.parameters())[:2].reshape(2, 1, 5).repeat(1, 4, 1)
+    h = x.mean(1)[None]
+    state = (h, 2 * h) if isinstance(module, (torch.nn.LSTM, LSTM)) else h
+    return module(x, state)[0].square().sum()
+
+
+def of_packed(module: Any) -> Any:
+    h = next(module.parameters())[:2].reshape(1, 2, 5)
+    state = (h, 2 * h) if isinstance(module, (torch.nn.LSTM, LSTM)) else h
+    sequences = pack_padded_sequence(torch.ones(2, 4, 5), torch.tensor([2, 4]),
+                                     batch_first=True, enforce_sorted=False)  # fmt: skip
+    return module(sequences, state)[0].data.square().sum()
+
+
+def derivatives(module: Any, loss: Callable[..., Any], call: Any = None) -> list[torch.Tensor]:
+    """Return the first derivatives, and those of their squares."""
+    weights = list(module.parameters())
+    first = torch.autograd.grad(loss(call or module), weights, create_graph=True)
+    second = torch.autograd.grad(sum(grad.square().sum() for grad in first), weights)
+    return [*first, *second]
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("cls", [torch.nn.RNN, torch.nn.GRU, torch.nn.LSTM])
+@pytest.mark.parametrize("loss", [decoded, of_one_state, of_states_from_x, of_packed])
+def test_second_derivatives_of_tensors_that_depend_on_each_other(
+    cls: Any, loss: Callable[[Any], Any]
+) -> None:
+    module = cls(5, 5, batch_first=True)
+    wanted = derivatives(module, loss)
+    accelerate(module)
+    for got, want in zip(derivatives(module, loss), wanted, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+@pytest.mark.usefixtures("float64")
+def test_second_derivatives_of_tied_weights() -> None:
+    module = torch.nn.LSTM(5, 5, 2, batch_first=True)
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        setattr(module, f"{name}_l1", getattr(module, f"{name}_l0"))
+    wanted = derivatives(module, decoded)
+    accelerate(module)
+    for got, want in zip(derivatives(module, decoded), wanted, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+@pytest.mark.usefixtures("float64")
+def test_second_derivatives_of_our_own_modules() -> None:
+    module = torch.nn.LSTM(5, 5, batch_first=True)
+    ours = LSTM(5, 5)
+    ours.load_state_dict(module.state_dict())
+    wanted = derivatives(module, decoded)
+
+    def step(x: Any, state: Any) -> Any:
+        return ours(x, state=state)
+
+    for got, want in zip(derivatives(ours, decoded, step), wanted, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+@pytest.mark.usefixtures("float64")
+def test_differentiable_gradients_of_bags_whose_weights_are_of_their_table() -> None:
+    module, indices = torch.nn.EmbeddingBag(6, 3, mode="sum"), torch.tensor([[0, 5, 5], [2, 2, 1]])
+
+    def gradient() -> Any:
+        loss = module(indices, None, module.weight[:2] ** 2).square().sum()
+        return torch.autograd.grad(loss, module.weight, create_graph=True)[0]
+
+    wanted = gradient()  # PyTorch itself goes no further
+    accelerate(module)
+    torch.testing.assert_close(gradient(), wanted)
+
+
+# --- what goes through autograd otherwise ---------------------------------------------------------
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # of PyTorch's own
+def test_a_forward_derivative_of_the_way_back() -> None:
+    module, x = torch.nn.GRU(5, 5), torch.randn(3, 2, 5, requires_grad=True)
+
+    def tangent() -> Any:
+        output = module(x)[0].square().sum()
+        one = torch.tensor(1.0)
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(one, one)
+            (grad,) = torch.autograd.grad(output, x, dual)
+            return torch.autograd.forward_ad.unpack_dual(grad).tangent.clone()
+
+    wanted = tangent()
+    accelerate(module)
+    torch.testing.assert_close(tangent(), wanted)
+
+
+def test_batched_gradients_are_refused_with_what_to_do() -> None:
+    module, x = torch.nn.GRU(5, 5, batch_first=True), torch.randn(2, 3, 5, requires_grad=True)
+    accelerate(module)
+    output, _ = module(x)
+    with pytest.raises(NotImplementedError, match="not batched by"):
+        torch.autograd.grad(output[:, -1].sum(0), x, torch.eye(5), is_grads_batched=True)
+    with pytest.raises(NotImplementedError, match=r"restore\(module\)"):
+        torch.autograd.functional.jacobian(lambda x: module(x)[0], x, vectorize=True)
+
+
+@pytest.mark.parametrize("error", [ValueError, TypeError, IndexError])
+def test_errors_of_hooks_are_not_ours(error: type[Exception]) -> None:
+    module, calls = torch.nn.LSTM(5, 7, 2), []
+    accelerate(module)
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        calls.append(tensor)
+        if len(calls) == 3:
+            raise error("of a hook")
+        return tensor
+
+    with saved_tensors_hooks(pack, as_it_is), pytest.raises(error, match="of a hook"):
+        module(torch.randn(3, 2, 5, requires_grad=True))
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    [({"mode": "max", "sparse": True}, torch.int64), ({"mode": "sum"}, torch.int16)],
+)
+def test_bags_that_pytorch_refuses(options: Any, dtype: Any) -> None:
+    module, indices = torch.nn.EmbeddingBag(9, 5, **options), torch.ones((3, 4), dtype=dtype)
+    with pytest.raises((ValueError, RuntimeError)) as wanted:
+        module(indices)
+    accelerate(module)
+    with pytest.raises(wanted.type, match=re.escape(str(wanted.value)[:30])):
+        module(indices)

@@ -1,7 +1,7 @@
 """Modules of PyTorch that run here: which, and how they are told to."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from embedrnn._check import flag, instance
 from embedrnn.adapters.torch import bag_ops, ops
 from embedrnn.adapters.torch.bags import BagForm, Bags, bag_tensors
 from embedrnn.adapters.torch.parameters import Kept, kept, weights_of
-from embedrnn.adapters.torch.recorded import run
+from embedrnn.adapters.torch.recorded import Call, Form, Tensors, run
 from embedrnn.adapters.torch.recurrent import (
     BATCH_FIRST,
     PACKED,
@@ -33,6 +33,36 @@ from embedrnn.adapters.torch.tensors import (
 _NAMES = ("RNN", "GRU", "LSTM", "EmbeddingBag", "RNNCell", "GRUCell", "LSTMCell")
 # What our own checks raise: PyTorch then runs the call, and raises the error that is its own.
 _REFUSED = (AttributeError, IndexError, TypeError, ValueError)
+
+
+def asked(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call what is ours; Declined in place of what it raises."""
+    try:
+        return function(*args, **kwargs)
+    except Declined:
+        raise
+    except _REFUSED as error:
+        raise Declined(str(error)) from error
+
+
+class Asking(NamedTuple):
+    """A call that is `asked`. Errors of hooks that PyTorch calls meanwhile are those of others."""
+
+    call: Call
+
+    @property
+    def form(self) -> Form:
+        """Return that of the call."""
+        return self.call.form
+
+    def forward(self) -> Tensors:
+        """Return what comes out."""
+        outputs: Tensors = asked(self.call.forward)
+        return outputs
+
+    def vjp(self, needed: Sequence[bool]) -> Any:
+        """Return what comes out, and the way back."""
+        return asked(self.call.vjp, needed)
 
 
 class Report(NamedTuple):
@@ -87,7 +117,7 @@ def accelerate(module: torch.nn.Module, *, frozen: bool = False) -> Report:
     frozen : bool
         Whether weights are only written to in ways that PyTorch counts: recurrent layers then keep
         them packed between calls without gradients, which pays where a call has few steps. Those
-        that are not counted are fused optimizers, what is written to ``parameter.data`` or to
+        that are not counted are fused optimizers, what is done to ``parameter.data`` or written to
         an array that shares its memory, and other processes: such changes would not be seen.
         Weights made in `torch.inference_mode`, which counts nothing, are packed in each call.
 
@@ -118,6 +148,8 @@ def accelerate(module: torch.nn.Module, *, frozen: bool = False) -> Report:
 
     Gradients are those of embedrnn; to differentiate them in turn, PyTorch runs the call again.
     Calls that wait for their gradients, as the steps of a decoder do, share the packed weights.
+    What a call has read must not change in place until its gradients are made, and gradients are
+    not batched by `torch.vmap` or ``is_grads_batched``: both are errors.
     Those of the operators have no derivatives, and a RuntimeError says so: where a call was
     compiled, exported, or made under a `TorchDispatchMode`.
     Results may differ from PyTorch's in the last bits, and a NaN is the maximum of its bag wherever
@@ -246,15 +278,25 @@ class Forward:
         if not is_transformed():
             if torch.compiler.is_compiling():
                 return self._compiled(*args, **kwargs)
-            here = self._compiled if is_observed() else self._run
             try:
-                return here(*args, **kwargs)
-            except _REFUSED:
+                if is_observed():
+                    return asked(self._compiled, *args, **kwargs)
+                return self._run(*args, **kwargs)
+            except Declined:
                 pass
         return self._in_torch(*args, **kwargs)
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a call here, or raise one of `_REFUSED`, as `Declined` is; then nothing changed."""
+        """Run a call here; Declined if that cannot be done, and then nothing has changed."""
+        call, tensors, given = asked(self._read, *args, **kwargs)
+        return self._returned(run(Asking(call), tensors), given)
+
+    def _read(self, *args: Any, **kwargs: Any) -> tuple[Call, Tensors, Any]:
+        """Return the call, its tensors, and what `_returned` is to know of what was given."""
+        raise NotImplementedError
+
+    def _returned(self, found: Sequence[torch.Tensor], given: Any) -> Any:
+        """Return results as the module does."""
         raise NotImplementedError
 
     def _compiled(self, *args: Any, **kwargs: Any) -> Any:
@@ -282,7 +324,7 @@ class Forward:
 class RecurrentForward(Forward):
     """That of `torch.nn.RNN`, `GRU` and `LSTM`."""
 
-    def _run(self, input: Any, hx: Any = None) -> Any:
+    def _read(self, input: Any, hx: Any = None) -> tuple[Call, Tensors, Any]:
         module = self.module
         if _drops(module):
             raise Declined("dropout between layers is PyTorch's")
@@ -297,12 +339,14 @@ class RecurrentForward(Forward):
             where = input[1:2] if input.sorted_indices is None else input[1:3]
         form = RecurrentForm(options, len(states), self._come_as(sequences), self._live)
         tensors = (data, *states, *weights, *where)
-        if self.frozen and not grad_is_wanted(tensors):
-            output, *last = form.over(tensors, self._kept_layer(options, weights)).forward()
-        else:
-            output, *last = run(form, tensors)
-        if sequences:
-            output = PackedSequence(output, *input[1:])
+        keeps = self.frozen and not grad_is_wanted(tensors)
+        layer = self._kept_layer(options, weights) if keeps else None
+        return form.over(tensors, layer), tensors, input
+
+    def _returned(self, found: Sequence[torch.Tensor], given: Any) -> Any:
+        output, *last = found
+        if isinstance(given, PackedSequence):
+            output = PackedSequence(output, *given[1:])
         return output, tuple(last) if len(last) > 1 else last[0]
 
     def _compiled(self, input: Any, hx: Any = None) -> Any:
@@ -316,11 +360,8 @@ class RecurrentForward(Forward):
         if _drops(module) or not given or not ops.can_run(kind, *operands):
             return self._in_torch(input, hx)
         if sequences:
-            output, *last = ops.packed(kind, data, fields, states, weights)
-            output = PackedSequence(output, *input[1:])
-        else:
-            output, *last = ops.padded(kind, data, states, weights, module.batch_first)
-        return output, tuple(last) if len(last) > 1 else last[0]
+            return self._returned(ops.packed(kind, data, fields, states, weights), input)
+        return self._returned(ops.padded(kind, data, states, weights, module.batch_first), input)
 
     def _options_for(self, dtype: torch.dtype) -> Options:
         """Return what `options_of` does; tuples are compared in less than a `Kind` is hashed."""
@@ -349,12 +390,12 @@ class RecurrentForward(Forward):
 class BagForward(Forward):
     """That of `torch.nn.EmbeddingBag`, whose words for the same `Bags` has."""
 
-    def _run(
+    def _read(
         self,
         input: Any,
         offsets: Any = None,
         per_sample_weights: Any = None,
-    ) -> Any:
+    ) -> tuple[Call, Tensors, Any]:
         module = self.module
         undone = _undone(module)
         if undone:
@@ -364,7 +405,11 @@ class BagForward(Forward):
             per_sample_weights is not None,
         )  # fmt: skip
         bags = Bags(input, offsets, per_sample_weights)
-        return run(form, bag_tensors(module.weight, bags))[0]
+        tensors = bag_tensors(module.weight, bags)
+        return form.over(tensors), tensors, None
+
+    def _returned(self, found: Sequence[torch.Tensor], given: Any) -> Any:
+        return found[0]
 
     def _compiled(
         self,

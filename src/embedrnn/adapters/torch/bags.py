@@ -13,6 +13,7 @@ from embedrnn.bag import embedding_bag, embedding_bag_vjp
 from embedrnn.coalesce import RowGrad
 
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+_INDICES = (np.dtype(np.int32), np.dtype(np.int64))
 
 
 class Bags(NamedTuple):
@@ -44,8 +45,10 @@ class BagForm(NamedTuple):
         assert table is not None
         if indices is None or indices.ndim != (2 if offsets is None else 1) or not indices.size:
             raise Declined("indices must be (N,) with offsets, or (B, N), and some")
-        if indices.dtype.kind != "i" or (weights is not None and self.mode != "sum"):
-            raise Declined("indices must be integers, and weights are those of a sum")
+        if indices.dtype not in _INDICES or (weights is not None and self.mode != "sum"):
+            raise Declined("indices must be int32 or int64, and weights are those of a sum")
+        if self.sparse and self.mode == "max":
+            raise Declined("the gradient of a max is not sparse")
         if table.ndim != 2 or 0 in table.shape or table.dtype not in _DTYPES:
             raise Declined(f"weight must be a table of floats, got {table.dtype} of {table.shape}")
         if offsets is not None:

@@ -86,7 +86,8 @@ class _Recurrent(torch.nn.Module):
         options = options_of(self._kind, x.dtype)
         where = () if lengths is None else (lengths,)
         form = RecurrentForm(options, len(states), PADDED, self._live)
-        return run(form, (x, *states, *weights_of(self, options), *where))
+        tensors = (x, *states, *weights_of(self, options), *where)
+        return run(form.over(tensors), tensors)
 
     def extra_repr(self) -> str:
         """Return the sizes, for the representation."""

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import torch
 
-from embedrnn.adapters.torch.tensors import grad_is_wanted
+from embedrnn.adapters.torch.tensors import differentiates_forward, grad_is_wanted
 
 Tensors = tuple[torch.Tensor, ...]
 Grads = Sequence[torch.Tensor | None]
@@ -13,6 +13,10 @@ Grads = Sequence[torch.Tensor | None]
 
 class Call(Protocol):
     """One call on tensors, whose arrays it has read."""
+
+    @property
+    def form(self) -> "Form":
+        """Return what it is, but for the tensors."""
 
     def forward(self) -> Tensors:
         """Return what comes out."""
@@ -35,11 +39,11 @@ class Form(Protocol):
         """Return what PyTorch itself makes of the tensors."""
 
 
-def run(form: Form, tensors: Tensors) -> Tensors:
+def run(call: Call, tensors: Tensors) -> Tensors:
     """Run a call on these tensors, and let autograd record it if one of them has a gradient."""
     if not grad_is_wanted(tensors):
-        return form.over(tensors).forward()
-    outputs: Tensors = _Recorded.apply(form, *tensors)
+        return call.forward()
+    outputs: Tensors = _Recorded.apply(call, *tensors)
     return outputs
 
 
@@ -47,9 +51,9 @@ class _Recorded(torch.autograd.Function):
     """A call, and its gradients. Those have derivatives in turn: of PyTorch's own operations."""
 
     @staticmethod
-    def forward(ctx: Any, form: Form, *tensors: torch.Tensor) -> Tensors:
-        outputs, back = form.over(tensors).vjp(ctx.needs_input_grad[1:])
-        ctx.form = form
+    def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> Tensors:
+        outputs, back = call.vjp(ctx.needs_input_grad[1:])
+        ctx.form = call.form
         ctx.save_for_backward(*tensors, _holding(back, tensors))
         ctx.set_materialize_grads(False)
         return outputs
@@ -60,12 +64,26 @@ class _Recorded(torch.autograd.Function):
         *tensors, holder = ctx.saved_tensors  # which is an error if one has changed
         if all(grad is None for grad in grads):
             return None, *(None for _ in needed)
-        if torch.is_grad_enabled():
-            return None, *_differentiable(ctx.form, tensors, needed, grads)
+        if torch.is_grad_enabled() or differentiates_forward():
+            with torch.enable_grad():
+                return None, *_differentiable(ctx.form, tensors, needed, grads)
         back = _held(holder, tensors) or ctx.form.over(tensors).vjp(needed)[1]
-        found = list(back(*(None if grad is None else grad.numpy(force=True) for grad in grads)))
+        found = list(back(*map(_numbers, grads)))
         found += [None] * (len(needed) - len(found))
         return None, *(grad if need else None for grad, need in zip(found, needed, strict=True))
+
+
+def _numbers(grad: torch.Tensor | None) -> Any:
+    """Return the array of a gradient, if there is one."""
+    if grad is None:
+        return None
+    try:
+        return grad.numpy(force=True)
+    except RuntimeError as error:  # as of a tensor that stands for many
+        raise NotImplementedError(
+            "gradients run here one at a time, and not batched by torch.vmap, is_grads_batched or "
+            f"vectorize: restore(module) leaves them to PyTorch ({error})"
+        ) from error
 
 
 def _holding(back: Callable[..., Grads], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -98,7 +116,12 @@ def _places(tensors: Sequence[torch.Tensor]) -> list[int]:
 def _differentiable(
     form: Form, tensors: Sequence[torch.Tensor], needed: Sequence[bool], grads: Grads
 ) -> Grads:
-    """Return the gradients of the tensors that need one, for autograd to differentiate again."""
+    """Return the gradients of the tensors that need one, for autograd to differentiate again.
+
+    They are taken at views: a tensor may come twice, or have another one in its history, where
+    PyTorch goes on by itself.
+    """
+    tensors = [tensor.view_as(tensor) if tensor.requires_grad else tensor for tensor in tensors]
     outputs = form.in_torch(tensors)
     pairs = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if grad is not None]
     wanted = [tensor for tensor, need in zip(tensors, needed, strict=True) if need]

@@ -56,7 +56,7 @@ def is_transformed() -> bool:
         torch.jit.is_tracing()
         or torch.is_autocast_enabled("cpu")
         or _is_in_function_transform()
-        or forward_ad._current_level >= 0
+        or differentiates_forward()
     )
 
 
@@ -66,9 +66,14 @@ def _is_in_function_transform() -> bool:
     return bool(torch._C._are_functorch_transforms_active())
 
 
+def differentiates_forward() -> bool:
+    """Whether this call is made where PyTorch differentiates forward."""
+    return bool(forward_ad._current_level >= 0)
+
+
 def no_forward_derivatives() -> None:
     """Refuse to run where they are wanted, which an operator would leave out without a word."""
-    if forward_ad._current_level >= 0:
+    if differentiates_forward():
         raise NotImplementedError(
             "there are no forward derivatives: call no operator of embedrnn in torch.func.jvp, "
             "jacfwd or torch.autograd.forward_ad.dual_level"
