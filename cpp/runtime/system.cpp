@@ -25,11 +25,11 @@ bool on_main_thread() {
 
 #if defined(_WIN32)
 
-bool call_in_child_of_fork(void (* /*function*/)()) { return false; }
+bool call_in_child_of_fork(void (* /*function*/)()) noexcept { return false; }
 
 #else
 
-bool call_in_child_of_fork(void (*function)()) {
+bool call_in_child_of_fork(void (*function)()) noexcept {
   return pthread_atfork(nullptr, nullptr, function) == 0;
 }
 

@@ -12,7 +12,7 @@ namespace embedrnn::runtime {
 bool on_main_thread();
 
 // Has this called in the child of every fork. False if there is no memory for it, or no fork.
-bool call_in_child_of_fork(void (*function)());
+bool call_in_child_of_fork(void (*function)()) noexcept;
 
 // Blocks signals for the calling thread, and so for the threads that it starts, as long as this
 // lives: signals go to Python's threads, but for those of a thread's own faults.
