@@ -62,8 +62,8 @@ html_domain_indices = False
 # Pages without a section of their own need no list of it beside them.
 html_sidebars: dict[str, list[str]] = {
     page: []
-    for page in ("quickstart", "performance", "guarantees", "configuration", "how-it-works",
-                 "changelog", "contributing")
+    for page in ("quickstart", "performance", "guarantees", "configuration", "platforms",
+                 "how-it-works", "changelog", "contributing")
 }  # fmt: skip
 html_theme_options = {
     "logo": {"text": "embedrnn"},
