@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 import plots
-from results import Measured, environment, errors, find, mean, select
+from results import OURS, Measured, environment, errors, find, mean, measured, select, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -23,7 +23,11 @@ _SENTENCES = "{}, 256 sentences in words, D = H = 128"
 _REMAINDERS = "16 remainders, GRU 10 -> {} x2 both ways"
 _RESERVOIR = "{} units, a tenth connected, T 2,000"
 
-# Name: group, operation, shape, contestant.
+# The results that hold times.
+_GROUPS = ("rows", "recurrent", "training", "encoder", "accelerated", "onnx", "keras_torch",
+           "keras_numpy", "gallery")  # fmt: skip
+
+# Name: group, operation, shape, and a contestant, or a library, of which the best way counts.
 RATIOS = {
     "take": ("rows", "gather", "30,000 x 128, 8,192 uniform", "np.take"),
     "take_out": ("rows", "gather_out", "30,000 x 128, 8,192 uniform", "np.take"),
@@ -39,10 +43,9 @@ RATIOS = {
     "lstm_padded": ("recurrent", "lstm_forward", _BATCH, "nn.LSTM padded"),
     "lstm_onnx": ("recurrent", "lstm_forward", _BATCH, "ONNX Runtime"),
     "gru_onnx": ("recurrent", "gru_forward", _BATCH, "ONNX Runtime"),
-    "gru_training": ("training", "gru_training", _BATCH, "nn.GRU padded"),
-    "lstm_training": ("training", "lstm_training", _BATCH, "nn.LSTM padded"),
-    "lstm_training_packed": ("training", "lstm_training", _BATCH, "nn.LSTM packed"),
-    "encoder_packed": ("encoder", "encoder_forward", _SENTENCES.format("LSTM"), "PyTorch packed"),
+    "gru_training": ("training", "gru_training", _BATCH, "PyTorch"),
+    "lstm_training": ("training", "lstm_training", _BATCH, "PyTorch"),
+    "encoder_torch": ("encoder", "encoder_forward", _SENTENCES.format("LSTM"), "PyTorch"),
     "encoder_onnx": ("encoder", "encoder_forward", _SENTENCES.format("LSTM"), "ONNX Runtime"),
     "g2p_batch": ("gallery", "g2p_en", "371 words", "g2p-en"),
     "g2p_few": ("gallery", "g2p_en", "16 words", "g2p-en"),
@@ -97,7 +100,7 @@ SUMMARIES: dict[str, Sequence[str]] = {
     "LSTM and GRU of ONNX, its reference evaluator": ("onnx", "onnx_bilstm", "onnx_gru"),
 }
 
-# Label: group, operation, shape, and the contestants of each column.
+# Label: operation and shape, in the group of rows.
 _ROWS = {
     "gather one row of 256 x 64": ("gather", "256 x 64, 1 uniform"),
     "gather 8,192 rows of 30,000 x 128": ("gather", "30,000 x 128, 8,192 uniform"),
@@ -147,7 +150,6 @@ _MEANS = {
     "mean_keras_torch": ("keras_torch", "keras_lstm", "keras_gru"),
     "mean_keras_numpy": ("keras_numpy", "keras_lstm", "keras_gru"),
     "mean_onnx": ("onnx", "onnx_bilstm", "onnx_gru"),
-    "mean_encoder": ("encoder", "encoder_forward"),
     "mean_adam": ("training", "adam_step"),
 }
 
@@ -158,21 +160,15 @@ def draw(folder: Path) -> None:
 
 
 def readme() -> str:
-    """Return the table of README.md."""
+    """Return the table of README.md, in which each library has its best way."""
     rows = {
-        "`scatter_add` to 16,384 rows of 1,000,000 x 64": {"`np.add.at`": "add_at_many"},
-        "`gather` of 8,192 rows of 30,000 x 128": {"`np.take`": "take"},
-        "LSTM, 32 sequences of 16 to 128 steps, 128 units": {
-            "a NumPy loop": "lstm_loop", "PyTorch packed": "lstm_packed",
-            "ONNX Runtime": "lstm_onnx"},
-        "GRU, the same, forward and back": {"PyTorch": "gru_training"},
-        "`Encoder` with an LSTM, 256 English sentences": {
-            "PyTorch packed": "encoder_packed", "ONNX Runtime": "encoder_onnx"},
-    }  # fmt: skip
-    lines = [
-        [what, ", ".join(f"{ratio(*RATIOS[name])} {peer}" for peer, name in others.items())]
-        for what, others in rows.items()
-    ]
+        "`scatter_add`, as `np.add.at`, to 16,384 rows of 1,000,000 x 64": "add_at_many",
+        "`gather`, as `np.take`, of 8,192 rows of 30,000 x 128": "take",
+        "LSTM, 32 sequences of 16 to 128 steps, 128 units": "lstm_loop",
+        "GRU, the same, forward and back": "gru_training",
+        "`Encoder` with an LSTM, 256 English sentences": "encoder_torch",
+    }
+    lines = [[what, _best_ways(find(*RATIOS[name][:3]))] for what, name in rows.items()]
     means = {
         "11 published models of PyTorch, through `accelerate`": ("mean_accelerated", "PyTorch"),
         "LSTM and GRU of Keras, through its adapter": ("mean_keras_torch", "Keras on PyTorch"),
@@ -183,9 +179,17 @@ def readme() -> str:
     return table(["one thread, float32", "the others take, times as long"], lines)
 
 
+def _best_ways(cell: Measured) -> str:
+    """Return the best ratio of each library, but not that of a loop in Python."""
+    loop = cell.peers.get("NumPy loop")
+    ways = {library: r for library, r in cell.libraries().items() if r is not loop}
+    return ", ".join(f"{number(r.median)} {library}" for library, r in ways.items())
+
+
 def ratio(group: str, operation: str, shape: str, peer: str) -> str:
-    """Return how many times as long a contestant takes."""
-    return number(find(group, operation, shape).peers[peer].median)
+    """Return how many times as long a contestant takes, or the best way of a library."""
+    cell = find(group, operation, shape)
+    return number({**cell.libraries(), **cell.peers}[peer].median)
 
 
 def number(ratio: float) -> str:
@@ -275,7 +279,7 @@ def _table_of_summaries() -> str:
 def _table_of_errors() -> str:
     lines = []
     for operation, shape, found in errors():
-        group = _GROUPS[operation.partition("_")[2]]
+        group = _GROUP_OF[operation.partition("_")[2]]
         cell = find(group, operation, shape)
         said = {"embedrnn": f"1, {_error(found['embedrnn'])}"}
         for name, ratio in cell.peers.items():
@@ -296,24 +300,26 @@ def _error(error: float) -> str:
     return f"{error:.1e}".replace("e-0", "e-")
 
 
-_GROUPS = {"forward": "recurrent", "training": "training"}
+_GROUP_OF = {"forward": "recurrent", "training": "training"}
 
 
 def _table_of_losses() -> str:
-    """Return each cell, at one thread, in which another library is ahead of what noise explains."""
+    """Return each cell, at one thread, in which a library is ahead of what noise explains."""
     lost = [
-        (label, cell, *cell.best())
-        for label, what in SUMMARIES.items()
-        for cell in select(*what)
-        if cell.best()[1].high < 1
+        (cell, library, ratio)
+        for group in _GROUPS
+        for cell in measured(group)
+        for library, ratio in cell.libraries().items()
+        if cell.threads == 1 and ratio.high < 1 and library != OURS
     ]
     return table(
-        ["", "cell", "its time over ours", "interval"],
+        ["", "library", "its time over ours", "interval"],
         [
-            [label, f"{cell.shape}, {library}", number(r.median), f"{r.low:.2f} to {r.high:.2f}"]
-            for label, cell, library, r in lost
+            [f"`{cell.operation}`, {cell.shape}", library,
+             number(r.median), f"{r.low:.2f} to {r.high:.2f}"]
+            for cell, library, r in lost
         ],
-    )
+    )  # fmt: skip
 
 
 def _share(cells: Sequence[Measured]) -> str:
@@ -351,16 +357,16 @@ def _machine() -> str:
 
 
 def _commits() -> str:
-    groups = ("rows", "recurrent", "training", "encoder", "accelerated", "onnx", "keras_torch",
-              "keras_numpy", "gallery", "errors")  # fmt: skip
-    return table(
-        ["results of", "commit", "date", "kernel of OpenBLAS"],
-        [
-            [g, e["commit"].partition("-")[0], e["date"][:10], _kernel(e)]
-            for g in groups
-            if (e := environment(g))
-        ],
-    )
+    head = ["results of", "commit", "date", "kernel of OpenBLAS", "samples", "seconds of each"]
+    return table(head, map(_measured_with, (*_GROUPS, "errors")))
+
+
+def _measured_with(group: str) -> list[str]:
+    where, how = environment(group), settings(group)
+    return [
+        group, where["commit"], where["date"][:10], _kernel(where),
+        *(str(how.get(name, "")) for name in ("samples", "min_time")),
+    ]  # fmt: skip
 
 
 def _kernel(where: Mapping[str, list[Mapping[str, str]]]) -> str:

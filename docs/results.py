@@ -19,6 +19,7 @@ _TITLES = LIBRARIES_OF_BENCH | {
     "onnx": "onnx",
     "embedrnn": "embedrnn otherwise",
 }
+OURS = _TITLES["embedrnn"]
 LIBRARIES = tuple(_TITLES.values())
 
 
@@ -51,6 +52,12 @@ class Measured:
 def environment(group: str) -> dict[str, Any]:
     """Return what a group was measured with."""
     found: dict[str, Any] = _document(group)["environment"]
+    return found
+
+
+def settings(group: str) -> dict[str, Any]:
+    """Return how often and how long each contestant of a group was timed; of errors, nothing."""
+    found: dict[str, Any] = _document(group).get("settings", {})
     return found
 
 
