@@ -140,7 +140,8 @@ def pair(sentences: Sequence[str], theirs: Any, ours: Tagger) -> Pair:
         found = [theirs.tagging(sentence) for sentence in sentences]
         return [list(zip(one.words, one.postags, strict=True)) for one in found]
 
-    what = f"{len(sentences)} of {sum(map(len, sentences))} characters"
+    n, characters = len(sentences), sum(map(len, sentences))
+    what = f"{n} sentence{'s' * (n > 1)}, {characters:,} characters"
     return Pair(what, package, lambda: ours(sentences))
 
 

@@ -73,7 +73,8 @@ def pair(
     sentences: Sequence[str], theirs: Callable[[str], list[str]], ours: Callable[..., Any]
 ) -> Pair:
     """Return the sentences as both read them."""
-    what = f"{len(sentences)} of {sum(map(len, sentences))} characters"
+    n, characters = len(sentences), sum(map(len, sentences))
+    what = f"{n} sentence{'s' * (n > 1)}, {characters:,} characters"
     return Pair(what, lambda: [theirs(one) for one in sentences], lambda: ours(sentences))
 
 

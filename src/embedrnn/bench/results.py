@@ -33,7 +33,7 @@ class CellResult:
     peers: dict[str, PeerResult]
 
     def __str__(self) -> str:
-        return f"{self.operation}, {self.shape}"
+        return f"{self.operation} {self.shape}"  # as the cell's own, which -k searches
 
     @property
     def against_best(self) -> float | None:
