@@ -81,7 +81,19 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.against and (options.peers or options.json or options.plot):
         parser.error("--against goes without --peers, --json and --plot")
+    cells = chosen(options)
+    if not cells:
+        parser.error(f"no cell of these groups has {options.cell!r} in its name")
+    unknown = set(options.peers or ()) - _names(cells)
+    if unknown:
+        parser.error(f"nobody here is called {', '.join(sorted(unknown))}")
     return options
+
+
+def _names(cells: Sequence[Cell]) -> set[str]:
+    """Return the names of all contestants of these cells, and of their libraries."""
+    entries = [item for cell in cells for item in cell.contestants().items()]
+    return {name for name, _ in entries} | {entry.library for _, entry in entries}
 
 
 def chosen(options: argparse.Namespace) -> list[Cell]:
