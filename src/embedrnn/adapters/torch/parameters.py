@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 
 from embedrnn.adapters.torch.recurrent import Options
-from embedrnn.adapters.torch.tensors import array_of
 from embedrnn.layers.recurrent import Recurrent
 
 Tensors = list[torch.Tensor]
@@ -25,11 +24,6 @@ def weights_of(module: Any, options: Options) -> Tensors:
         return [held[name] for name in options.shapes]
     except KeyError:
         return [getattr(module, name) for name in options.shapes]
-
-
-def layer_over(options: Options, tensors: Tensors) -> Recurrent:
-    """Return a layer over what these tensors hold now."""
-    return options.over([array_of(tensor) for tensor in tensors])
 
 
 class Kept(NamedTuple):
@@ -53,7 +47,7 @@ class Kept(NamedTuple):
 def kept(options: Options, tensors: Tensors) -> Kept:
     """Return a layer over these tensors that may be used again."""
     states = _states(tensors)
-    return Kept(options, layer_over(options, tensors), tensors, states)
+    return Kept(options, options.over(tensors), tensors, states)
 
 
 def _states(tensors: Tensors) -> list[tuple[int, int]] | None:

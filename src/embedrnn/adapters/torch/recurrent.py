@@ -54,9 +54,9 @@ class Options(NamedTuple):
     layer: Recurrent
     shapes: dict[str, tuple[int, ...]]
 
-    def over(self, weights: list[Array]) -> Recurrent:
-        """Return the layer over these weights; Declined if one does not fit."""
-        dtype = self.layer.dtype
+    def over(self, tensors: Sequence[torch.Tensor]) -> Recurrent:
+        """Return the layer over what these weights hold now; Declined if one does not fit."""
+        dtype, weights = self.layer.dtype, [array_of(tensor) for tensor in tensors]
         for array, shape in zip(weights, self.shapes.values(), strict=True):
             if array.shape != shape or array.dtype != dtype:
                 found = f"{array.dtype} of shape {array.shape}"
@@ -185,23 +185,19 @@ class RecurrentForm(NamedTuple):
         self, tensors: Sequence[torch.Tensor], layer: Recurrent | None = None
     ) -> "RecurrentCall":
         """Return the call on these tensors; of a layer that has the weights, if it is given."""
-        first = 1 + self.states
-        last = first + len(self.options.shapes)
+        tensor, states, weights, where = self._parts(tensors)
         if layer is None:
-            layer = self.options.over([array_of(tensor) for tensor in tensors[first:last]])
-        data = array_of(tensors[0])
-        below, layout = _READERS[self.sequences](layer, data, *map(array_of, tensors[last:]))
-        states = tuple(map(array_of, tensors[1:first]))
-        return RecurrentCall(self, layer, below, layout, data.shape, states)
+            layer = self.options.over(weights)
+        data = array_of(tensor)
+        below, layout = _READERS[self.sequences](layer, data, *map(array_of, where))
+        return RecurrentCall(self, layer, below, layout, data.shape, tuple(map(array_of, states)))
 
     def in_torch(self, tensors: Sequence[torch.Tensor]) -> Tensors:
         """Return what PyTorch's own function makes of the tensors."""
-        first = 1 + self.states
-        last = first + len(self.options.shapes)
-        data, states, weights = tensors[0], list(tensors[1:first]), tensors[first:last]
+        data, states, weights, where = self._parts(tensors)
         if self.sequences == PACKED:
-            return self._packed_in_torch(data, states, weights, *tensors[last:])
-        if tensors[last:]:
+            return self._packed_in_torch(data, states, weights, *where)
+        if where:
             raise NotImplementedError(
                 "there are no second derivatives where rows have lengths: PyTorch runs none"
             )
@@ -216,6 +212,12 @@ class RecurrentForm(NamedTuple):
         if alone:
             output, found = output[0], [part[:, 0] for part in found]
         return output, *found
+
+    def _parts(self, tensors: Sequence[torch.Tensor]) -> tuple[Any, Any, Any, Any]:
+        """Return the data, the states, the weights, and what says where the sequences are."""
+        first = 1 + self.states
+        last = first + len(self.options.shapes)
+        return tensors[0], tensors[1:first], tensors[first:last], tensors[last:]
 
     def _packed_in_torch(
         self,
