@@ -110,57 +110,57 @@ def _tables() -> tuple[Any, Any]:
     return fig, _present(rows)
 
 
+def _side_by_side(
+    size: tuple[float, float],
+    panels: Mapping[str, list[Row]],
+    draw: Callable[[Any, list[Row]], Any],
+) -> tuple[Any, Any]:
+    """Draw a panel for each title, which share their rows."""
+    fig, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", sharey=True)
+    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
+        draw(ax, rows)
+        ax.set_title(title, fontsize=9)
+    return fig, _present([row for rows in panels.values() for row in rows])
+
+
 def _encoder() -> tuple[Any, Any]:
-    fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
-    everything: list[Row] = []
-    for ax, (title, operation) in zip(
-        axes,
-        {"forward": "encoder_forward", "forward and back": "encoder_training"}.items(),
-        strict=True,
-    ):
+    def rows(operation: str) -> list[Row]:
         cells = select("encoder", operation)
-        rows: list[Row] = [
+        return [
             (f"{kind.upper()}, {unit}",
              [c for c in cells if c.shape.startswith(kind.upper()) and unit in c.shape])
             for kind in _CELLS
             for unit in ("words", "characters")
         ]  # fmt: skip
-        _strip(ax, rows, Measured.libraries)
-        ax.set_title(title, fontsize=9)
-        everything += rows
-    return fig, _present(everything)
+
+    panels = {"forward": rows("encoder_forward"), "forward and back": rows("encoder_training")}
+    return _side_by_side((8, 3), panels, lambda ax, rows: _strip(ax, rows, Measured.libraries))
 
 
 def _panels(group: str, *names: str) -> Callable[[], tuple[Any, Any]]:
     def draw() -> tuple[Any, Any]:
-        fig, axes = plt.subplots(1, 3, figsize=(9, 4.2), layout="constrained", sharey=True)
-        everything: list[Row] = []
-        for ax, kind in zip(axes, _CELLS, strict=True):
-            cells = select(group, *(f"{kind}_{name}" for name in names))
-            rows = [(_short(cell.shape), [cell]) for cell in cells]
-            _points(ax, rows)
-            ax.set_title(kind.upper(), fontsize=9)
-            everything += rows
-        return fig, _present(everything)
+        panels: dict[str, list[Row]] = {
+            kind.upper(): [
+                (_short(cell.shape), [cell])
+                for cell in select(group, *(f"{kind}_{name}" for name in names))
+            ]
+            for kind in _CELLS
+        }
+        return _side_by_side((9, 4.2), panels, _points)
 
     return draw
 
 
 def _models() -> tuple[Any, Any]:
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained", sharey=True)
-    everything: list[Row] = []
-    for ax, (title, operation) in zip(
-        axes,
-        {"forward": "accelerated_forward", "forward and back": "accelerated_training"}.items(),
-        strict=True,
-    ):
-        rows = [
-            (cell.shape.partition(", B")[0], [cell]) for cell in select("accelerated", operation)
-        ]
-        _points(ax, rows)
-        ax.set_title(title, fontsize=9)
-        everything += rows
-    return fig, _present(everything)
+    def rows(operation: str) -> list[Row]:
+        cells = select("accelerated", operation)
+        return [(cell.shape.partition(", B")[0], [cell]) for cell in cells]
+
+    panels = {
+        "forward": rows("accelerated_forward"),
+        "forward and back": rows("accelerated_training"),
+    }
+    return _side_by_side((9, 3.6), panels, _points)
 
 
 def _rows(table: Mapping[str, Sequence[str]]) -> list[Row]:
